@@ -1,0 +1,230 @@
+// The data plane as its owner sees it: sockets bound, one thread a UDP receiver and one for TCP, over one image.
+// It knows nothing of where the image's content comes from. A thread that ends by itself is a bug: `onDeath` is told.
+// Exit: a thread blocked in recvmmsg hangs process.exit, an uncaught exception and terminate() alike, so the stop flag
+// is set in an exit listener, before Node waits for its threads.
+
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { extname } from 'node:path';
+import process from 'node:process';
+import { Worker } from 'node:worker_threads';
+import type { BoundAddress } from './dgram.ts';
+import { loadLibc } from './ffi.ts';
+import type { Libc } from './ffi.ts';
+import { requestStop } from './image.ts';
+import type { TcpLimits } from './tcp.ts';
+import { RECEIVE_BUFFER_OCTETS, SocketError, canReceiveMany, openUdpSocket } from './udp-socket.ts';
+import type { UdpSocket } from './udp-socket.ts';
+import { CLOSE } from './worker-task.ts';
+import type { WorkerReport, WorkerTask } from './worker-task.ts';
+
+export interface DataPlaneOptions {
+  readonly image: SharedArrayBuffer;
+  readonly listen: readonly BoundAddress[];
+  /** UDP threads in total. */
+  readonly workers: number;
+  readonly udp: 'auto' | 'mmsg' | 'dgram';
+  readonly tcpLimits: TcpLimits;
+  /** Told once of what a person should know: the reason for dgram, a receive buffer that is smaller than asked. */
+  readonly onHint: (message: string) => void;
+  /** A thread ended by itself. Nothing may be served by the rest: the process is to exit. */
+  readonly onDeath: (reason: Error) => void;
+}
+
+/** An address that cannot be bound. */
+export class ListenError extends Error {}
+
+export class DataPlane {
+  /** What is listened on, port numbers filled in. */
+  readonly listening: readonly BoundAddress[];
+  readonly engine: 'mmsg' | 'dgram';
+  private readonly image: SharedArrayBuffer;
+  private readonly threads: readonly Worker[];
+  private readonly state: { closing: boolean };
+  private readonly onExit: () => void;
+
+  private constructor(
+    image: SharedArrayBuffer,
+    listening: readonly BoundAddress[],
+    engine: 'mmsg' | 'dgram',
+    threads: readonly Worker[],
+    state: { closing: boolean },
+    onExit: () => void,
+  ) {
+    this.image = image;
+    this.listening = listening;
+    this.engine = engine;
+    this.threads = threads;
+    this.state = state;
+    this.onExit = onExit;
+  }
+
+  /** Binds every address over UDP and TCP and starts the threads. Throws ListenError when an address cannot be had. */
+  static async start(options: DataPlaneOptions): Promise<DataPlane> {
+    const { image, tcpLimits } = options;
+    const onExit = (): void => {
+      requestStop(image);
+    };
+    process.on('exit', onExit);
+    const state = { closing: false };
+    const threads: Worker[] = [];
+    try {
+      const listen = await Promise.all(options.listen.map(chooseNumber));
+      const udp = planUdp(options, listen);
+      const tasks: WorkerTask[] = udp.serve.map((serve, reader) => ({ image, reader, serve }));
+      const tcp = { engine: 'tcp', addresses: listen, limits: tcpLimits } as const;
+      tasks.push({ image, reader: tasks.length, serve: tcp });
+      for (const task of tasks) threads.push(await startThread(task, listen, state, options.onDeath));
+      return new DataPlane(image, listen, udp.engine, threads, state, onExit);
+    } catch (error) {
+      state.closing = true;
+      requestStop(image);
+      for (const thread of threads) thread.postMessage(CLOSE);
+      process.off('exit', onExit);
+      throw error;
+    }
+  }
+
+  /** Stops answering: TCP finishes the replies under way, UDP the batch in hand. Resolves when every thread has ended. */
+  async close(): Promise<void> {
+    if (this.state.closing) return;
+    this.state.closing = true;
+    const ended = this.threads.map((thread) => once(thread, 'exit'));
+    for (const thread of this.threads) thread.postMessage(CLOSE);
+    requestStop(this.image);
+    await Promise.all(ended);
+    process.off('exit', this.onExit);
+  }
+}
+
+interface UdpPlan {
+  readonly engine: 'mmsg' | 'dgram';
+  readonly serve: WorkerTask['serve'][];
+}
+
+/** Which engine serves UDP, and what each of its threads does. With mmsg the sockets are open when this returns. */
+function planUdp(options: DataPlaneOptions, listen: readonly BoundAddress[]): UdpPlan {
+  const { udp, workers, onHint } = options;
+  if (udp !== 'dgram') {
+    const libc = loadLibc();
+    const opened = typeof libc === 'string' ? libc : openAll(libc, listen, onHint);
+    if (typeof opened !== 'string') {
+      return { engine: 'mmsg', serve: Array.from({ length: workers }, () => ({ engine: 'mmsg', sockets: opened })) };
+    }
+    if (udp === 'mmsg') throw new ListenError(`--udp mmsg: ${opened}`);
+    onHint(`UDP by node:dgram, at about twice the CPU a query: ${opened}`);
+  }
+  const addresses = listen.flatMap(localAddresses);
+  const shared = workers > 1;
+  return { engine: 'dgram', serve: Array.from({ length: workers }, () => ({ engine: 'dgram', addresses, shared })) };
+}
+
+/** A socket for every address, or why recvmmsg is out of reach. */
+function openAll(libc: Libc, listen: readonly BoundAddress[], onHint: (message: string) => void): UdpSocket[] | string {
+  const sockets: UdpSocket[] = [];
+  const closeAll = (): void => {
+    for (const { fd } of sockets) libc.close(fd);
+  };
+  for (const { host, port } of listen) {
+    try {
+      sockets.push(openUdpSocket(libc, host, port));
+    } catch (error) {
+      closeAll();
+      if (error instanceof SocketError) throw new ListenError(refusal({ host, port }, error.code, 'UDP'));
+      throw error;
+    }
+  }
+  const [first] = sockets;
+  if (first !== undefined && !canReceiveMany(libc, first.fd)) {
+    closeAll();
+    return 'the kernel refuses recvmmsg';
+  }
+  if (first !== undefined && first.receiveBuffer < RECEIVE_BUFFER_OCTETS) {
+    onHint(
+      `the UDP receive buffer is ${String(first.receiveBuffer)} octets of ${String(RECEIVE_BUFFER_OCTETS)} asked for: ` +
+        'raise it with sysctl net.core.rmem_max, or bursts are lost',
+    );
+  }
+  return sockets;
+}
+
+async function startThread(
+  task: WorkerTask,
+  listen: readonly BoundAddress[],
+  state: { closing: boolean },
+  onDeath: (reason: Error) => void,
+): Promise<Worker> {
+  // The same file name in the source tree and in the compiled one.
+  const file = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
+  const thread = new Worker(file, { workerData: task });
+  const report = await new Promise<WorkerReport>((resolve, reject) => {
+    thread.once('message', resolve);
+    thread.once('error', reject);
+  });
+  if (!report.bound) {
+    const over = task.serve.engine === 'tcp' ? 'TCP' : 'UDP';
+    const address = listen.find(({ host }) => host === report.where) ?? { host: report.where, port: 0 };
+    await thread.terminate();
+    throw new ListenError(refusal(address, report.code, over));
+  }
+  let reason: Error | undefined;
+  thread.removeAllListeners('error');
+  thread.on('error', (error) => {
+    reason = error instanceof Error ? error : new Error(String(error));
+  });
+  thread.on('exit', () => {
+    if (!state.closing) onDeath(reason ?? new Error(`the ${task.serve.engine} thread ended by itself`));
+  });
+  return thread;
+}
+
+/** One line that names the flag, the address and the reason. */
+function refusal(address: BoundAddress, code: string, over: string): string {
+  const { host, port } = address;
+  const where = `--listen ${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
+  const reasons: Record<string, string> = {
+    EADDRINUSE: 'the port is in use',
+    EACCES: 'no permission for this port (below 1024 it needs CAP_NET_BIND_SERVICE; 1053 does not)',
+    EPERM: 'no permission for this port',
+    EADDRNOTAVAIL: 'this machine has no such address',
+  };
+  return `${where}: ${reasons[code] ?? code} (${over})`;
+}
+
+/** Port 0 becomes one number that is free over UDP and TCP. */
+async function chooseNumber(address: BoundAddress): Promise<BoundAddress> {
+  if (address.port !== 0) return address;
+  for (let tries = 0; tries < 16; tries++) {
+    const server = createServer();
+    server.listen(0, address.host);
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const socket = createSocket(address.host.includes(':') ? 'udp6' : 'udp4');
+    const free = await new Promise<boolean>((resolve) => {
+      socket.once('error', () => {
+        resolve(false);
+      });
+      socket.bind(port, address.host, () => {
+        resolve(true);
+      });
+    });
+    socket.close();
+    server.close();
+    await once(server, 'close');
+    if (free) return { host: address.host, port };
+  }
+  throw new ListenError(`--listen ${address.host}:0: no number is free over UDP and TCP`);
+}
+
+/** dgram cannot choose a reply's source, so a wildcard becomes every address of this machine in its family. */
+function localAddresses(address: BoundAddress): BoundAddress[] {
+  if (address.host !== '0.0.0.0' && address.host !== '::') return [address];
+  const family = address.host === '::' ? 'IPv6' : 'IPv4';
+  return Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .filter((local) => local.family === family && !local.address.startsWith('fe80:'))
+    .map((local) => ({ host: local.address, port: address.port }));
+}

@@ -1,0 +1,128 @@
+// The composition root of `serve`: who is started, in what order, and who stops whom.
+// Sockets first (a port in use is said at once, and known names are answered as they come), then the lab, then the
+// admin port. Nothing here decides an answer.
+
+import { randomBytes } from 'node:crypto';
+import { networkInterfaces } from 'node:os';
+import process from 'node:process';
+import { formatAddress, limits } from './config.ts';
+import type { Address, Config, ListenAddress, Nameserver } from './config.ts';
+import { DataPlane, ListenError } from './dns/data-plane.ts';
+import { TCP_LIMITS } from './dns/tcp.ts';
+import { Lab, LabError } from './k8s/lab.ts';
+import { findingText } from './k8s/manifests.ts';
+import type { Finding } from './k8s/manifests.ts';
+import { Publisher } from './k8s/publisher.ts';
+import { FleetStore } from './k8s/store.ts';
+import type { Log } from './log.ts';
+import { createAdmin } from './ops/admin.ts';
+import { stopSignal } from './signals.ts';
+import { UsageError } from './usage.ts';
+import { ImageWriter } from './zones/image-writer.ts';
+import { Zone } from './zones/zone.ts';
+
+/** Serves until a signal ends it; resolves with the exit code. */
+export async function serve(config: Config, log: Log): Promise<number> {
+  const signal = stopSignal();
+  const zone = new Zone(new ImageWriter(randomBytes(4).readInt32LE()), {
+    zone: config.zone,
+    ttlSeconds: config.ttlSeconds,
+    negativeTtlSeconds: config.negativeTtlSeconds,
+    nameServers: config.nameservers ?? [ownName(config)],
+  });
+  zone.seal(Date.now() / 1000);
+  const store = new FleetStore({ addressConflict: 'servfail' });
+  const publisher = new Publisher(store, zone, (service, error) => {
+    log.error({ service, error: String(error) }, 'service not published, what stood for it stays');
+  });
+  let plane: DataPlane | undefined;
+  let lab: Lab | undefined;
+  let isReady = false;
+  let isStopping = false;
+  const admin =
+    config.admin === undefined
+      ? undefined
+      : createAdmin({
+          address: config.admin,
+          log,
+          ready: () => ({
+            ready: isReady && !isStopping,
+            clusters: [...store.fleet().clusters.keys()].map((id) => ({ id, state: isReady ? 'synced' : 'syncing' })),
+          }),
+        });
+  const seal = setInterval(() => zone.seal(Date.now() / 1000), limits.sealIntervalMillis);
+  try {
+    plane = await startDataPlane(config, zone, log);
+    await admin?.start();
+    log.info(
+      { dns: plane.listening.map(formatAddress).join(' '), udp: plane.engine, admin: adminText(config.admin) },
+      'listening',
+    );
+    lab = await Lab.open(config.lab, store, (findings) => {
+      logFindings(findings, log);
+    });
+    await publisher.drained();
+    zone.seal(Date.now() / 1000);
+    zone.setUnknown(false);
+    isReady = true;
+    log.info({ clusters: store.fleet().clusters.size, services: zone.size, serial: zone.serial }, 'ready');
+    await signal.stop;
+    isStopping = true;
+    log.info({ lameduck: `${String(config.lameduckMillis)}ms` }, 'stopping: not ready, answering on');
+    await signal.lameduck(config.lameduckMillis);
+    return 0;
+  } catch (error) {
+    if (error instanceof LabError) throw new UsageError(`--lab ${error.message}`);
+    if (!(error instanceof ListenError) && !(error instanceof Error && error.message.startsWith('--admin')))
+      throw error;
+    log.error({}, error.message);
+    return 1;
+  } finally {
+    clearInterval(seal);
+    await lab?.close();
+    await Promise.all([plane?.close(), admin?.close()]);
+    signal.end();
+  }
+}
+
+function startDataPlane(config: Config, zone: Zone, log: Log): Promise<DataPlane> {
+  return DataPlane.start({
+    image: zone.writer.buffer,
+    listen: config.listen,
+    workers: config.workers,
+    udp: config.udp,
+    tcpLimits: { ...TCP_LIMITS, connections: limits.tcpConnections },
+    onHint: (message) => {
+      log.warn({}, message);
+    },
+    onDeath: (reason) => {
+      // The rest would answer for a part of the sockets only: an orchestrator restarts the whole.
+      log.error({ error: reason.stack ?? String(reason) }, 'a data-plane thread died, exiting');
+      process.exit(1);
+    },
+  });
+}
+
+function logFindings(findings: readonly Finding[], log: Log): void {
+  for (const finding of findings) log[finding.severity === 'error' ? 'error' : 'warn']({}, findingText(finding));
+}
+
+function adminText(admin: Address | undefined): string {
+  return admin === undefined ? 'off' : formatAddress(admin);
+}
+
+/** The zone's own name server: `ns.dns.<zone>` with the addresses that are listened on. */
+function ownName(config: Config): Nameserver {
+  const addresses = config.listen.flatMap(localAddresses);
+  return { name: `ns.dns.${config.zone}`, addresses: [...new Set(addresses)] };
+}
+
+/** A wildcard stands for this machine's addresses of its family; loopback where there is no other. */
+function localAddresses({ host, family }: ListenAddress): string[] {
+  if (host !== '0.0.0.0' && host !== '::') return [host];
+  const local = Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .filter((address) => address.family === `IPv${String(family)}` && !address.address.startsWith('fe80:'));
+  const outward = local.filter((address) => !address.internal);
+  return (outward.length > 0 ? outward : local).map((address) => address.address);
+}

@@ -1,0 +1,156 @@
+// SRV sets of an entry: ready-made where all of it fits a UDP message, by reference to the endpoints' entries where not.
+// A set by reference costs a word an endpoint; ready-made it would cost its name again in every set (bench `image`).
+// Sources: RFC 2782 (targets are not compressed; additional addresses), KEP-1645 2.4 (priority 0, weight 100).
+
+import { EDNS_UDP_OCTETS, HEADER_OCTETS, OPT_OCTETS, RECORD_FIXED_OCTETS, type } from '../dns/iana.ts';
+import { entry, setKind } from '../dns/image.ts';
+import type { ImageViews } from '../dns/image.ts';
+import type { Draft } from './draft.ts';
+
+const SRV_FIXED_OCTETS = 6;
+const PRIORITY = 0;
+const WEIGHT = 100;
+const A_RECORD_OCTETS = RECORD_FIXED_OCTETS + 4;
+const AAAA_RECORD_OCTETS = RECORD_FIXED_OCTETS + 16;
+/** QTYPE and QCLASS behind the question's name. */
+const QUESTION_FIXED_OCTETS = 4;
+/** Answers of a ready-made set stay within a message over TCP, whatever its question. */
+const MOST_BODY_OCTETS = 64_000;
+const INT32_MAX = 0x7fff_ffff;
+
+export interface Addresses {
+  readonly v4: readonly string[];
+  readonly v6: readonly string[];
+}
+
+/** A target of SRV records: an endpoint with its published entry. */
+export interface SrvTarget extends Addresses {
+  readonly reference: number;
+  readonly nameOctets: number;
+}
+
+/** Targets that have the same port numbers. */
+export interface SrvRun {
+  readonly numbers: readonly number[];
+  readonly targets: readonly SrvTarget[];
+  /** Where the targets' names stand. */
+  readonly names: ImageViews;
+}
+
+/** First octet behind the question of the entry being drafted. */
+function questionEnd(draft: Draft): number {
+  return HEADER_OCTETS + draft.nameOctets + QUESTION_FIXED_OCTETS;
+}
+
+function addressOctets(addresses: Addresses): number {
+  return addresses.v4.length * A_RECORD_OCTETS + addresses.v6.length * AAAA_RECORD_OCTETS;
+}
+
+/**
+ * The SRV set of a ClusterSetIP name: one target, the service itself, whose name begins `skip` octets behind the
+ * beginning of the question's name, so additional records can point there.
+ */
+export function targetSet(
+  draft: Draft,
+  numbers: readonly number[],
+  target: Uint8Array,
+  skip: number,
+  addresses: Addresses,
+  ttlSeconds: number,
+): void {
+  const size = RECORD_FIXED_OCTETS + SRV_FIXED_OCTETS + target.length;
+  const shown = numbers.slice(0, Math.floor(MOST_BODY_OCTETS / size));
+  beginBody(draft);
+  for (const number of shown) {
+    srvRecord(draft, number, ttlSeconds, target.length);
+    for (const octet of target) draft.byte(octet);
+  }
+  draft.setWord(1, shown.length * size);
+  addressRecords(draft, HEADER_OCTETS + skip, addresses, ttlSeconds);
+  draft.setWord(0, shown.length | ((addresses.v4.length + addresses.v6.length) << 16));
+  draft.endSet();
+}
+
+/** The SRV set of a headless name over all runs; none where there is no run. */
+export function serviceSet(draft: Draft, runs: readonly SrvRun[], ttlSeconds: number): void {
+  if (runs.length === 0) return;
+  let answers = 0;
+  let additional = 0;
+  let endpoints = 0;
+  for (const { numbers, targets } of runs) {
+    endpoints += targets.length;
+    for (const target of targets) {
+      answers += numbers.length * (RECORD_FIXED_OCTETS + SRV_FIXED_OCTETS + target.nameOctets);
+      additional += addressOctets(target);
+    }
+  }
+  if (questionEnd(draft) + answers + additional + OPT_OCTETS <= EDNS_UDP_OCTETS)
+    readyMade(draft, runs, answers, ttlSeconds);
+  else byReference(draft, runs, Math.min(answers, INT32_MAX), endpoints);
+}
+
+function readyMade(draft: Draft, runs: readonly SrvRun[], answerOctets: number, ttlSeconds: number): void {
+  beginBody(draft);
+  const question = questionEnd(draft);
+  const owners: { owner: number; target: SrvTarget }[] = [];
+  let answers = 0;
+  for (const { numbers, targets, names } of runs) {
+    for (const target of targets) {
+      // Behind the body's two words, the records begin where the question ends.
+      const first = question + draft.setOctets - 8;
+      owners.push({ owner: first + RECORD_FIXED_OCTETS + SRV_FIXED_OCTETS, target });
+      const name = target.reference + entry.NAME * 4;
+      for (const number of numbers) {
+        srvRecord(draft, number, ttlSeconds, target.nameOctets);
+        for (let i = 0; i < target.nameOctets; i++) draft.byte(names.octets[name + i]!);
+        answers++;
+      }
+    }
+  }
+  draft.setWord(1, answerOctets);
+  let additional = 0;
+  for (const { owner, target } of owners) {
+    addressRecords(draft, owner, target, ttlSeconds);
+    additional += target.v4.length + target.v6.length;
+  }
+  draft.setWord(0, answers | (additional << 16));
+  draft.endSet();
+}
+
+function byReference(draft: Draft, runs: readonly SrvRun[], answerOctets: number, endpoints: number): void {
+  draft.beginSet(type.SRV, setKind.SERVICES);
+  draft.word(answerOctets);
+  draft.word(endpoints);
+  for (const { numbers, targets } of runs) {
+    draft.word(numbers.length);
+    draft.word(targets.length);
+    for (const number of numbers) draft.word(number);
+    for (const target of targets) draft.word(target.reference);
+  }
+  draft.endSet();
+}
+
+function beginBody(draft: Draft): void {
+  draft.beginSet(type.SRV, setKind.BODY);
+  draft.word(0);
+  draft.word(0);
+}
+
+/** An SRV record up to its target, which the caller appends. */
+function srvRecord(draft: Draft, port: number, ttlSeconds: number, targetOctets: number): void {
+  draft.record(HEADER_OCTETS, type.SRV, ttlSeconds, SRV_FIXED_OCTETS + targetOctets);
+  draft.uint16(PRIORITY);
+  draft.uint16(WEIGHT);
+  draft.uint16(port);
+}
+
+function addressRecords(draft: Draft, owner: number, addresses: Addresses, ttlSeconds: number): void {
+  for (const address of addresses.v4) {
+    draft.record(owner, type.A, ttlSeconds, 4);
+    draft.address(address, 4);
+  }
+  for (const address of addresses.v6) {
+    draft.record(owner, type.AAAA, ttlSeconds, 16);
+    draft.address(address, 6);
+  }
+}
