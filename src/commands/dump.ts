@@ -3,15 +3,13 @@
 
 import process from 'node:process';
 import type { DumpOptions } from '../config.ts';
-import { loadLab } from '../k8s/lab.ts';
 import { findingText } from '../k8s/manifests.ts';
-import { FleetStore } from '../k8s/store.ts';
 import { typeNames } from '../dns/iana.ts';
 import { ImageWriter } from '../zones/image-writer.ts';
 import { mergeService } from '../zones/merge.ts';
 import { rdataToText, rrsets } from '../zones/readback.ts';
 import { Zone } from '../zones/zone.ts';
-import { policyOf } from '../k8s/policy.ts';
+import { readLabFleet } from './lab-fleet.ts';
 import { masterFile, masterJson } from './masterfile.ts';
 import type { MasterRecord } from './masterfile.ts';
 
@@ -24,13 +22,8 @@ export async function dump(
   out: (text: string) => void,
   complain: (line: string) => void = (line) => process.stderr.write(`${line}\n`),
 ): Promise<number> {
-  const { clusters, findings } = await loadLab(options.lab);
+  const { store, findings } = await readLabFleet(options.lab);
   for (const finding of findings) complain(findingText(finding));
-  const store = new FleetStore({ addressConflict: 'servfail' });
-  for (const [id, objects] of clusters) {
-    store.addCluster(policyOf(id));
-    store.replace(id, objects);
-  }
   const zone = new Zone(new ImageWriter(0), {
     zone: options.zone,
     ttlSeconds: options.ttl,
@@ -44,11 +37,12 @@ export async function dump(
   }
   zone.seal(Date.now() / 1000);
   const records: MasterRecord[] = [];
-  const comments = [`zone ${options.zone}. of ${String(clusters.size)} clusters, ${String(zone.size)} services`];
+  const comments = [`zone ${options.zone}. of ${String(fleet.clusters.size)} clusters, ${String(zone.size)} services`];
   for (const { owner, type, ttlSeconds, rdata, failure } of rrsets(zone.writer, options.ttl)) {
     const typeName = typeNames.get(type)!;
     if (failure !== '') comments.push(`${owner} ${typeName} answers SERVFAIL: ${failure}`);
-    for (const data of rdata) records.push({ name: owner, type: typeName, ttl: ttlSeconds, data: rdataToText(type, data) });
+    for (const data of rdata)
+      records.push({ name: owner, type: typeName, ttl: ttlSeconds, data: rdataToText(type, data) });
   }
   records.sort(byOwner);
   const lines = options.output === 'json' ? masterJson(records) : masterFile(records, comments);

@@ -111,6 +111,8 @@ const SMALL_HOLD_OCTETS = 4_096;
 /** Connections that wait in the kernel to be accepted. */
 const ACCEPT_BACKLOG = 1_024;
 
+/** What `#gather` says of a length that no message has. */
+const NO_MESSAGE = -1;
 const NO_INPUT = Buffer.alloc(0);
 
 /** One client. `input` is a chunk as read, answered up to `inputAt`; a message cut by its end is gathered in `partial`. */
@@ -302,7 +304,12 @@ export class TcpListener {
         }
       }
       at = this.#gather(c, at);
-      if (c.closing) break;
+      if (at === NO_MESSAGE) {
+        this.#counters.malformed++;
+        c.closing = true; // where the next message begins cannot be known
+        at = end;
+        break;
+      }
       if (c.partial !== null && c.partialLength === c.partial.length) {
         replies = this.#respond(c.partial, 0, c.partialLength, replies);
         messages++;
@@ -310,7 +317,7 @@ export class TcpListener {
       }
     }
     this.#responder.leave();
-    if (at === end || c.closing) c.input = NO_INPUT;
+    if (at === end) c.input = NO_INPUT;
     else c.inputAt = at;
     if (messages > 0) {
       c.usedTick = this.#tick;
@@ -333,11 +340,7 @@ export class TcpListener {
       }
       const length = (c.firstOctet << 8) | octet(input, at++);
       c.firstOctet = -1;
-      if (length < HEADER_OCTETS) {
-        this.#counters.malformed++;
-        c.closing = true; // where the next message begins cannot be known
-        return at;
-      }
+      if (length < HEADER_OCTETS) return NO_MESSAGE;
       c.partial = Buffer.allocUnsafeSlow(length);
       c.partialLength = 0;
     }

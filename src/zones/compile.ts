@@ -198,10 +198,10 @@ function addressSets(draft: Draft, v4: readonly string[], v6: readonly string[])
 /** The hosts of every cluster, in the order of the endpoints. */
 function hostsOf(endpoints: readonly MergedEndpoint[]): Map<string, HostsOfCluster> {
   const hosts = new Map<string, HostsOfCluster>();
-  const joined = new Map<readonly ServicePort[], Map<readonly ServicePort[], readonly ServicePort[]>>();
+  const joined: JoinedPorts = new Map();
   for (const endpoint of endpoints) {
     let ofCluster = hosts.get(endpoint.cluster);
-    if (ofCluster === undefined) hosts.set(endpoint.cluster, (ofCluster = new Map()));
+    if (ofCluster === undefined) hosts.set(endpoint.cluster, (ofCluster = new Map<string, Host>()));
     const host = ofCluster.get(endpoint.host);
     if (host === undefined) ofCluster.set(endpoint.host, newHost(endpoint));
     else {
@@ -212,14 +212,17 @@ function hostsOf(endpoints: readonly MergedEndpoint[]): Map<string, HostsOfClust
   return hosts;
 }
 
+/** Two lists of ports, and the list of both. */
+type JoinedPorts = Map<readonly ServicePort[], Map<readonly ServicePort[], readonly ServicePort[]>>;
+
 /** Both lists of ports; one array for the same two, so that the hosts of two slices share theirs as well. */
 function join(
-  joined: Map<readonly ServicePort[], Map<readonly ServicePort[], readonly ServicePort[]>>,
+  joined: JoinedPorts,
   first: readonly ServicePort[],
   second: readonly ServicePort[],
 ): readonly ServicePort[] {
   let ofFirst = joined.get(first);
-  if (ofFirst === undefined) joined.set(first, (ofFirst = new Map()));
+  if (ofFirst === undefined) joined.set(first, (ofFirst = new Map<readonly ServicePort[], readonly ServicePort[]>()));
   let both = ofFirst.get(second);
   if (both === undefined) ofFirst.set(second, (both = [...first, ...second]));
   return both;
