@@ -66,6 +66,7 @@ export async function serve(config: Config, log: Log): Promise<number> {
     zone.setUnknown(false);
     isReady = true;
     log.info({ clusters: store.fleet().clusters.size, services: zone.size, serial: zone.serial }, 'ready');
+    for (const line of questionsToTry(zone, plane.listening)) process.stdout.write(`${line}\n`);
     await signal.stop;
     isStopping = true;
     log.info({ lameduck: `${String(config.lameduckMillis)}ms` }, 'stopping: not ready, answering on');
@@ -83,6 +84,17 @@ export async function serve(config: Config, log: Log): Promise<number> {
     await Promise.all([plane?.close(), admin?.close()]);
     signal.end();
   }
+}
+
+/** Two dig lines that a lab's owner can type at once: addresses of one service, SRV of another. */
+function questionsToTry(zone: Zone, listening: readonly Address[]): string[] {
+  const [where] = listening;
+  const keys = [...zone.serviceKeys()].sort();
+  const [first, second = first] = keys;
+  if (where === undefined || first === undefined || second === undefined) return [];
+  const name = (key: string): string => `${key.split('/').reverse().join('.')}.svc.${zone.settings.zone}`;
+  const dig = `dig @${where.host} -p ${String(where.port)}`;
+  return ['try:', `  ${dig} ${name(first)}`, `  ${dig} ${name(second)} SRV`];
 }
 
 function startDataPlane(config: Config, zone: Zone, log: Log): Promise<DataPlane> {

@@ -119,9 +119,14 @@ function readHostname(value: unknown, endpoint: number, refusals: Refusals): str
 /** `ready` is true, or absent: discovery.k8s.io says to take an unknown state as ready. A value of another type is not. */
 function isReady(conditions: unknown, endpoint: number, refusals: Refusals): boolean {
   if (conditions === undefined || conditions === null) return true;
-  const ready = isRecord(conditions) ? conditions['ready'] : conditions;
-  if (ready === undefined || ready === null || ready === true) return isRecord(conditions);
-  if (ready !== false) refusals.add(['endpoints', endpoint, 'conditions'], `${shown(ready)} is not true or false`);
+  if (!isRecord(conditions)) {
+    refusals.add(['endpoints', endpoint, 'conditions'], `${shown(conditions)} is not an object: not ready`);
+    return false;
+  }
+  const { ready } = conditions;
+  if (ready === undefined || ready === null || ready === true) return true;
+  if (ready !== false)
+    refusals.add(['endpoints', endpoint, 'conditions', 'ready'], `${shown(ready)} is not true or false: not ready`);
   return false;
 }
 
