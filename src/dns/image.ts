@@ -1,7 +1,7 @@
 // The zone image: one growable SharedArrayBuffer with one writer (zones/writer.ts) and many readers (respond.ts).
 // This file is its layout, and the fixed-length views through which both sides see it. It holds no zone logic.
 // A reader never locks: whatever it reaches through one atomic load of a reference is whole and stays so until the
-// reader's next quiescent point. References are octet offsets, multiples of 16; 0 is none. Numbers are little-endian.
+// reader's next quiescent point. References are octet offsets, multiples of 8; 0 is none. Numbers are little-endian.
 
 import { endianness } from 'node:os';
 
@@ -54,11 +54,11 @@ export const index = { MASK: 0, SLOTS: 4, REMOVED: -1 } as const;
 
 /**
  * Entry block, one owner name:
- * word 0: name octets | zone << 8 | sets or variants << 16;  word 1: hash;  word 2: set of clusters | pattern << 16;
+ * word 0: name octets | zone << 8 | sets or variants << 16;  word 1: set of clusters | pattern << 16;
  * then the name in lower-case wire form, zero-padded to words; then
  * pattern 0: the sets;  else one word a variant (its first set, in words from the entry | sets << 24), then the sets.
  */
-export const entry = { HEAD: 0, HASH: 1, ORIGIN: 2, NAME: 3 } as const;
+export const entry = { HEAD: 0, ORIGIN: 1, NAME: 2 } as const;
 
 /**
  * A set: word 0 = type | kind << 16; word 1 = octets of its payload; then the payload, zero-padded to words.

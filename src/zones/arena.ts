@@ -13,7 +13,7 @@ import {
 } from '../dns/image.ts';
 
 /** Blocks are multiples of this, so references are too. */
-const GRAIN = 16;
+const GRAIN = 8;
 /** Sizes up to this have a class for each multiple of the grain; above it four classes a doubling. */
 const FINE_OCTETS = 1024;
 const FINE_CLASSES = FINE_OCTETS / GRAIN;
@@ -21,10 +21,12 @@ const CLASSES = FINE_CLASSES + 1 + 4 * 21;
 /** The buffer grows by an eighth of itself, within these bounds. */
 const LEAST_GROWTH = 1 << 20;
 const MOST_GROWTH = 32 << 20;
-/** Requests below this may be cut from a donated block; larger ones take one whole. */
-const SMALL_OCTETS = 65_536;
-/** Marks the class of a retired block that is donated. */
-const DONATED = 1 << 16;
+/** Blocks from this size on are not cut from the region that small ones come from. */
+const LARGE_OCTETS = 65_536;
+/** The buffer grows by whole pages of the kernel. */
+const PAGE_OCTETS = 4096;
+/** Stands for a class in the queue: an index table, whose octets stand in `tables`. */
+const TABLE_CLASS = -1;
 /** Words of one retired block in the queue: reference, class, epoch. */
 const RETIRED_WORDS = 3;
 
@@ -37,7 +39,7 @@ export class ImageFullError extends Error {
 
 /** The size class of a block of so many octets. */
 function classOf(octets: number): number {
-  if (octets <= FINE_OCTETS) return (octets + GRAIN - 1) >> 4;
+  if (octets <= FINE_OCTETS) return (octets + GRAIN - 1) >> 3;
   const power = 31 - Math.clz32(octets - 1);
   const quarter = ((octets - 1) >> (power - 2)) & 3;
   return FINE_CLASSES + 1 + (power - 10) * 4 + quarter;
@@ -58,8 +60,10 @@ export class Arena {
   private bumpEnd: number;
   /** First free block of each class; the next one's reference stands in its first word. */
   private readonly free = new Int32Array(CLASSES);
-  /** Former index tables: taken whole by the next one of their class, else cut into small blocks before growth. */
-  private readonly donated: { block: number; sizeClass: number }[] = [];
+  /** Octets of every index table by its block. */
+  private readonly tables = new Map<number, number>();
+  /** Former index tables that no reader can hold: taken again by a table of their size, else cut into small blocks. */
+  private readonly formerTables: { readonly block: number; readonly octets: number }[] = [];
   /** Queue of retired blocks, a ring. */
   private retired = new Int32Array(RETIRED_WORDS * 1024);
   private retiredHead = 0;
@@ -85,7 +89,10 @@ export class Arena {
   /** Octets retired and not yet used again. */
   get garbage(): number {
     let octets = 0;
-    for (let i = 0; i < this.retiredCount; i++) octets += sizeOf(this.retired[this.retiredAt(i) + 1]! & ~DONATED);
+    for (let i = 0; i < this.retiredCount; i++) {
+      const at = this.retiredAt(i);
+      octets += this.octetsOf(this.retired[at]!, this.retired[at + 1]!);
+    }
     return octets;
   }
 
@@ -99,28 +106,47 @@ export class Arena {
     }
     const size = sizeOf(sizeClass);
     if (block !== 0) this.free[sizeClass] = this.views.words[block >> 2]!;
-    else block = this.takeDonated(sizeClass) || this.extend(size);
+    else block = size < LARGE_OCTETS ? this.cut(size) : this.grow(size);
     this.used += size;
+    return block;
+  }
+
+  /** A zeroed block of exactly so many octets, a multiple of the grain, for an index table. Throws ImageFullError. */
+  allocateTable(octets: number): number {
+    this.reclaim();
+    const former = this.formerTables.findIndex((table) => table.octets === octets);
+    let block: number;
+    if (former < 0) block = this.grow(octets);
+    else {
+      block = this.formerTables.splice(former, 1)[0]!.block;
+      this.views.octets.fill(0, block, block + octets);
+    }
+    this.tables.set(block, octets);
+    this.used += octets;
     return block;
   }
 
   /** Gives a block back; readers that are online may go on reading it. `octets` as it was allocated. */
   retire(block: number, octets: number): void {
-    this.enqueue(block, classOf(octets), 0);
+    this.enqueue(block, classOf(octets));
   }
 
-  /** As `retire`, for blocks whose size will hardly be asked for again: what they are made of is. */
-  donate(block: number, octets: number): void {
-    this.enqueue(block, classOf(octets), DONATED);
+  /** The same for an index table. */
+  retireTable(block: number): void {
+    this.enqueue(block, TABLE_CLASS);
   }
 
-  private enqueue(block: number, sizeClass: number, mark: number): void {
-    this.used -= sizeOf(sizeClass);
+  private enqueue(block: number, sizeClass: number): void {
+    this.used -= this.octetsOf(block, sizeClass);
     if (this.retiredCount * RETIRED_WORDS === this.retired.length) this.enlargeQueue();
     const at = this.retiredAt(this.retiredCount++);
     this.retired[at] = block;
-    this.retired[at + 1] = sizeClass | mark;
+    this.retired[at + 1] = sizeClass;
     this.retired[at + 2] = this.views.words[header.EPOCH]!;
+  }
+
+  private octetsOf(block: number, sizeClass: number): number {
+    return sizeClass === TABLE_CLASS ? this.tables.get(block)! : sizeOf(sizeClass);
   }
 
   /** Ends an epoch: what was retired so far waits only for readers that entered before now. Once a publication. */
@@ -146,8 +172,9 @@ export class Arena {
       if (((epoch - this.retired[at + 2]!) | 0) <= oldest) return;
       const sizeClass = this.retired[at + 1]!;
       const block = this.retired[at]!;
-      if ((sizeClass & DONATED) !== 0) {
-        this.donated.push({ block, sizeClass: sizeClass & ~DONATED });
+      if (sizeClass === TABLE_CLASS) {
+        this.formerTables.push({ block, octets: this.tables.get(block)! });
+        this.tables.delete(block);
       } else {
         words[block >> 2] = this.free[sizeClass]!;
         this.free[sizeClass] = block;
@@ -157,44 +184,38 @@ export class Arena {
     }
   }
 
-  /** A donated block of exactly this class, or 0. */
-  private takeDonated(sizeClass: number): number {
-    const found = this.donated.findIndex((donation) => donation.sizeClass === sizeClass);
-    return found < 0 ? 0 : this.donated.splice(found, 1)[0]!.block;
-  }
-
-  /** A block from the end; the buffer grows where it must, and no block straddles its former end (ImageViews). */
-  private extend(size: number): number {
+  /** A small block from the region in use; when that is used up, from a former index table or from growth. */
+  private cut(size: number): number {
     if (this.bump + size > this.bumpEnd) {
+      const former = this.formerTables.findIndex((table) => table.octets >= LARGE_OCTETS);
+      const table = former < 0 ? undefined : this.formerTables.splice(former, 1)[0]!;
+      const growth = Math.min(Math.max(this.views.length >> 3, LEAST_GROWTH), MOST_GROWTH);
+      const octets = table?.octets ?? growth;
+      const block = table?.block ?? this.grow(growth);
       this.shelve(this.bump, this.bumpEnd);
-      const donation = size < SMALL_OCTETS ? this.donated.pop() : undefined;
-      if (donation !== undefined && sizeOf(donation.sizeClass) >= size) {
-        this.bump = donation.block + size;
-        this.bumpEnd = donation.block + sizeOf(donation.sizeClass);
-        return donation.block;
-      }
-      const length = this.views.length;
-      const growth = Math.max(size, Math.min(Math.max(length >> 3, LEAST_GROWTH), MOST_GROWTH));
-      const grown = Math.min(length + Math.ceil(growth / 65_536) * 65_536, this.bound);
-      if (length + size > grown) {
-        this.bump = this.bumpEnd;
-        throw new ImageFullError(this.bound);
-      }
-      this.buffer.grow(grown);
-      this.views.refresh();
-      Atomics.store(this.views.words, header.LENGTH, grown);
-      this.bump = length;
-      this.bumpEnd = grown;
+      this.bump = block;
+      this.bumpEnd = block + octets;
     }
     const block = this.bump;
     this.bump += size;
     return block;
   }
 
-  /** Cuts [from, end) into free blocks of the largest fine class. */
+  /** A new, zeroed block at the buffer's end: none straddles a former end (ImageViews). */
+  private grow(size: number): number {
+    const length = this.views.length;
+    const grown = length + Math.ceil(size / PAGE_OCTETS) * PAGE_OCTETS;
+    if (grown > this.bound) throw new ImageFullError(this.bound);
+    this.buffer.grow(grown);
+    this.views.refresh();
+    Atomics.store(this.views.words, header.LENGTH, grown);
+    return length;
+  }
+
+  /** Gives what is left of a region, less than a small block, to the free lists. */
   private shelve(from: number, end: number): void {
     while (end - from >= GRAIN) {
-      const sizeClass = Math.min((end - from) >> 4, FINE_CLASSES);
+      const sizeClass = Math.min((end - from) >> 3, FINE_CLASSES);
       this.views.words[from >> 2] = this.free[sizeClass]!;
       this.free[sizeClass] = from;
       from += sizeClass * GRAIN;

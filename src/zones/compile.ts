@@ -3,9 +3,11 @@
 // Sources: KEP-1645 specification 2.3 and 2.4 (records), RFC 2782 (SRV owner names), RFC 8020 (empty non-terminals).
 
 import { ede, type } from '../dns/iana.ts';
+import { SET_DUAL_STACK, setKind } from '../dns/image.ts';
 import type { Draft } from './draft.ts';
 import type { ImageWriter } from './image-writer.ts';
-import type { MergedEndpoint, MergedService, ServicePort } from './objects.ts';
+import { HostTable } from './hosts.ts';
+import type { MergedService, ServicePort } from './objects.ts';
 import { serviceSet, targetSet } from './srv.ts';
 import type { SrvRun } from './srv.ts';
 import { concatWire, labelsToWire } from './wire.ts';
@@ -19,26 +21,12 @@ export interface ZoneContext {
   readonly ttlSeconds: number;
 }
 
-/** One owner name of a headless service: every ready endpoint of one cluster with one hostname. */
-interface Host {
-  readonly cluster: string;
-  readonly label: string;
-  readonly v4: string[];
-  readonly v6: string[];
-  /** Of its endpoints; the array of the first one until a second brings others. */
-  ports: readonly ServicePort[];
-  /** Its entry, 0 where its name would be too long. */
-  reference: number;
-  nameOctets: number;
-}
-
-type HostsOfCluster = Map<string, Host>;
-
 /** Compiles services into one image; it keeps nothing between two calls but scratch. */
 export class ServiceCompiler {
   private readonly writer: ImageWriter;
   private readonly draft: Draft;
   private readonly zone: ZoneContext;
+  private readonly hosts = new HostTable();
   private references: number[] = [];
   private suffix: Uint8Array = new Uint8Array(0);
 
@@ -88,73 +76,101 @@ export class ServiceCompiler {
 
   private headless(service: MergedService, clusters: number): void {
     if (service.endpoints.length === 0) return;
-    const hosts = hostsOf(service.endpoints);
-    for (const [cluster, ofCluster] of hosts) this.endpoints(cluster, ofCluster, hosts);
+    const { draft, hosts, suffix } = this;
+    hosts.fill(service.endpoints);
+    this.endpoints();
     const runs = runsOf(hosts);
-    const { draft, suffix } = this;
     draft.begin(this.zone.number, clusters);
     draft.wire(suffix);
     if (!draft.endName()) return;
-    const v4 = unique(
-      service.endpoints.filter((endpoint) => endpoint.family === 4).map((endpoint) => endpoint.address),
-    );
-    const v6 = unique(
-      service.endpoints.filter((endpoint) => endpoint.family === 6).map((endpoint) => endpoint.address),
-    );
-    addressSets(draft, v4, v6);
+    const { v4, v6 } = hosts.families(0, hosts.endpoints.length);
+    if (v4 > 0) {
+      draft.beginSet(type.A, setKind.ADDRESSES, v6 > 0 ? SET_DUAL_STACK : 0);
+      hosts.eachIpv4((address) => {
+        draft.ipv4(address);
+      });
+      draft.endSet();
+    }
+    const sixes = v6 > 0 ? hosts.endpoints.filter(({ family }) => family === 6).map(({ address }) => address) : [];
+    if (v6 > 0) draft.addressSet(unique(sixes), 6, v4 > 0);
     const { ttlSeconds } = this.zone;
     serviceSet(
       draft,
-      this.srvRuns(runs, () => true),
+      hosts,
+      srvRuns(runs, () => true),
+      this.writer.arena.views,
       ttlSeconds,
     );
     this.put();
     const ports = runs.flatMap((run) => run.ports);
-    for (const [name, [port]] of byOwner(ports)) {
-      if (!this.beginPort(name, clusters)) continue;
-      serviceSet(
-        draft,
-        this.srvRuns(runs, (other) => ownerOf(other) === ownerOf(port!)),
-        ttlSeconds,
-      );
+    for (const owner of byOwner(ports).keys()) {
+      if (!this.beginPort(owner, clusters)) continue;
+      const ofOwner = srvRuns(runs, (port) => ownerOf(port) === owner);
+      serviceSet(draft, hosts, ofOwner, this.writer.arena.views, ttlSeconds);
       this.put();
     }
     this.protocols(ports, clusters);
   }
 
-  /** The entries of one cluster's endpoints, and the empty non-terminals between them and the service. */
-  private endpoints(cluster: string, hosts: HostsOfCluster, all: ReadonlyMap<string, HostsOfCluster>): void {
-    const { draft, writer } = this;
-    const clusters = writer.clusterSet([cluster]);
-    const tail = concatWire(labelsToWire(cluster), this.suffix);
-    for (const host of hosts.values()) {
+  /** The entries of the endpoints, cluster by cluster, and the empty non-terminals between them and the service. */
+  private endpoints(): void {
+    const { draft, hosts, writer } = this;
+    let cluster = '';
+    let clusters = 0;
+    let tail = this.suffix;
+    for (let host = 0; host < hosts.count; host++) {
+      if (hosts.cluster(host) !== cluster) {
+        cluster = hosts.cluster(host);
+        clusters = writer.clusterSet([cluster]);
+        tail = concatWire(labelsToWire(cluster), this.suffix);
+        this.clusterNames(cluster, clusters);
+      }
+      hosts.reference[host] = 0;
       draft.begin(this.zone.number, clusters);
-      draft.label(host.label);
+      draft.label(hosts.label(host));
       draft.wire(tail);
       if (!draft.endName()) continue;
-      addressSets(draft, host.v4, host.v6);
-      host.reference = writer.put(draft);
-      host.nameOctets = draft.nameOctets;
-      this.references.push(host.reference);
-    }
-    for (let id = cluster; id !== ''; id = id.slice(id.indexOf('.') + 1)) {
-      const dot = id.indexOf('.');
-      // `b.c` may be the host `b` of a cluster `c`: then it has records and is no empty non-terminal.
-      const isHost = dot >= 0 && all.get(id.slice(dot + 1))?.has(id.slice(0, dot)) === true;
-      if (!isHost) this.emptyNonTerminal(concatWire(labelsToWire(id), this.suffix), clusters);
-      if (dot < 0) return;
+      this.hostAddresses(hosts.first[host]!, hosts.first[host + 1]!);
+      hosts.nameOctets[host] = draft.nameOctets;
+      const reference = writer.put(draft);
+      hosts.reference[host] = reference;
+      this.references.push(reference);
     }
   }
 
-  /** The SRV runs of the ports that `wanted` takes: endpoints with the same port numbers together. */
-  private srvRuns(runs: readonly PortRun[], wanted: (port: ServicePort) => boolean): SrvRun[] {
-    const taken: SrvRun[] = [];
-    for (const run of runs) {
-      const numbers = unique(run.ports.filter(wanted).map((port) => port.port));
-      const targets = run.hosts.filter((host) => host.reference !== 0);
-      if (numbers.length > 0 && targets.length > 0) taken.push({ numbers, targets, names: this.writer.arena.views });
+  /** The sets of one host, whose endpoints are [from, end). */
+  private hostAddresses(from: number, end: number): void {
+    const { draft, hosts } = this;
+    const { v4, v6 } = hosts.families(from, end);
+    const flags = v4 > 0 && v6 > 0 ? SET_DUAL_STACK : 0;
+    for (const family of [4, 6] as const) {
+      if ((family === 4 ? v4 : v6) === 0) continue;
+      draft.beginSet(family === 4 ? type.A : type.AAAA, setKind.ADDRESSES, flags);
+      for (let i = from; i < end; i++) {
+        const endpoint = hosts.endpoints[i]!;
+        if (endpoint.family !== family) continue;
+        if (family === 4) draft.ipv4(hosts.ipv4[i]!);
+        else draft.address(endpoint.address, 6);
+      }
+      draft.endSet();
     }
-    return taken;
+  }
+
+  /** The empty non-terminals of a cluster id, one a label. Before its hosts: a host of the same name replaces one. */
+  private clusterNames(cluster: string, clusters: number): void {
+    for (let id = cluster; ; id = id.slice(id.indexOf('.') + 1)) {
+      if (!this.isHost(id)) this.emptyNonTerminal(concatWire(labelsToWire(id), this.suffix), clusters);
+      if (!id.includes('.')) return;
+    }
+  }
+
+  /** Whether `b.c` is the host `b` of a cluster `c`: then it has records and is no empty non-terminal. */
+  private isHost(id: string): boolean {
+    const dot = id.indexOf('.');
+    if (dot < 0) return false;
+    const label = id.slice(0, dot);
+    const cluster = id.slice(dot + 1);
+    return this.hosts.endpoints.some((endpoint) => endpoint.host === label && endpoint.cluster === cluster);
   }
 
   /** Begins the entry `_name._protocol.<service>`. */
@@ -186,7 +202,8 @@ export class ServiceCompiler {
 /** Hosts with one set of ports, which are sorted. */
 interface PortRun {
   readonly ports: readonly ServicePort[];
-  readonly hosts: Host[];
+  /** Hosts that have a name. */
+  readonly hosts: number[];
 }
 
 function addressSets(draft: Draft, v4: readonly string[], v6: readonly string[]): void {
@@ -195,72 +212,32 @@ function addressSets(draft: Draft, v4: readonly string[], v6: readonly string[])
   if (v6.length > 0) draft.addressSet(v6, 6, dual);
 }
 
-/** The hosts of every cluster, in the order of the endpoints. */
-function hostsOf(endpoints: readonly MergedEndpoint[]): Map<string, HostsOfCluster> {
-  const hosts = new Map<string, HostsOfCluster>();
-  const joined: JoinedPorts = new Map();
-  for (const endpoint of endpoints) {
-    let ofCluster = hosts.get(endpoint.cluster);
-    if (ofCluster === undefined) hosts.set(endpoint.cluster, (ofCluster = new Map<string, Host>()));
-    const host = ofCluster.get(endpoint.host);
-    if (host === undefined) ofCluster.set(endpoint.host, newHost(endpoint));
-    else {
-      (endpoint.family === 4 ? host.v4 : host.v6).push(endpoint.address);
-      if (host.ports !== endpoint.ports) host.ports = join(joined, host.ports, endpoint.ports);
-    }
-  }
-  return hosts;
-}
-
-/** Two lists of ports, and the list of both. */
-type JoinedPorts = Map<readonly ServicePort[], Map<readonly ServicePort[], readonly ServicePort[]>>;
-
-/** Both lists of ports; one array for the same two, so that the hosts of two slices share theirs as well. */
-function join(
-  joined: JoinedPorts,
-  first: readonly ServicePort[],
-  second: readonly ServicePort[],
-): readonly ServicePort[] {
-  let ofFirst = joined.get(first);
-  if (ofFirst === undefined) joined.set(first, (ofFirst = new Map<readonly ServicePort[], readonly ServicePort[]>()));
-  let both = ofFirst.get(second);
-  if (both === undefined) ofFirst.set(second, (both = [...first, ...second]));
-  return both;
-}
-
-function newHost(endpoint: MergedEndpoint): Host {
-  const { cluster, host, address, family, ports } = endpoint;
-  const isV4 = family === 4;
-  return {
-    cluster,
-    label: host,
-    v4: isV4 ? [address] : [],
-    v6: isV4 ? [] : [address],
-    ports,
-    reference: 0,
-    nameOctets: 0,
-  };
-}
-
 /** Hosts by their ports; slices share arrays, so the ports of most hosts are looked at once. */
-function runsOf(hosts: ReadonlyMap<string, HostsOfCluster>): PortRun[] {
+function runsOf(hosts: HostTable): PortRun[] {
   const byArray = new Map<readonly ServicePort[], PortRun>();
   const byPorts = new Map<string, PortRun>();
-  for (const ofCluster of hosts.values()) {
-    for (const host of ofCluster.values()) {
-      let run = byArray.get(host.ports);
-      if (run === undefined) {
-        const ports = [...new Map(host.ports.map((port) => [`${ownerOf(port)}/${String(port.port)}`, port])).entries()];
-        ports.sort(([a], [b]) => (a < b ? -1 : 1));
-        const key = ports.map(([name]) => name).join(' ');
-        run = byPorts.get(key);
-        if (run === undefined) byPorts.set(key, (run = { ports: ports.map(([, port]) => port), hosts: [] }));
-        byArray.set(host.ports, run);
-      }
-      run.hosts.push(host);
+  for (let host = 0; host < hosts.count; host++) {
+    if (hosts.reference[host] === 0) continue;
+    const ofHost = hosts.ports[host]!;
+    let run = byArray.get(ofHost);
+    if (run === undefined) {
+      const ports = [...new Map(ofHost.map((port) => [`${ownerOf(port)}/${String(port.port)}`, port])).entries()];
+      ports.sort(([a], [b]) => (a < b ? -1 : 1));
+      const key = ports.map(([name]) => name).join(' ');
+      run = byPorts.get(key);
+      if (run === undefined) byPorts.set(key, (run = { ports: ports.map(([, port]) => port), hosts: [] }));
+      byArray.set(ofHost, run);
     }
+    run.hosts.push(host);
   }
   return [...byPorts.values()];
+}
+
+/** The runs as far as `wanted` takes their ports, each number once. */
+function srvRuns(runs: readonly PortRun[], wanted: (port: ServicePort) => boolean): SrvRun[] {
+  return runs
+    .map(({ ports, hosts }) => ({ numbers: unique(ports.filter(wanted).map((port) => port.port)), hosts }))
+    .filter(({ numbers }) => numbers.length > 0);
 }
 
 /** SRV owner labels of a port: `_http._tcp`. */

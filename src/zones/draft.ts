@@ -20,7 +20,6 @@ export class Draft {
   /** Begins an entry of zone `zone` whose records come from the numbered set of clusters. The name follows. */
   begin(zone: number, clusters: number): void {
     this.words[entry.HEAD] = zone << 8;
-    this.words[entry.HASH] = 0;
     this.words[entry.ORIGIN] = clusters;
     this.at = entry.NAME * 4;
   }
@@ -109,11 +108,17 @@ export class Draft {
     this.words[this.openSet + 2 + number] = value;
   }
 
+  /** Appends RDATA of an IPv4 address given as a number. */
+  ipv4(address: number): void {
+    this.reserve(64);
+    this.uint32(address);
+  }
+
   /** Appends RDATA of an address: 4 octets of dotted decimal, or 16 of RFC 5952 text. Canonical text only. */
   address(text: string, family: 4 | 6): void {
     this.reserve(64);
-    if (family === 4) this.ipv4(text);
-    else this.ipv6(text);
+    if (family === 6) this.ipv6(text);
+    else for (const part of text.split('.')) this.byte(Number(part));
   }
 
   /** The fixed part of a record in a BODY; its RDATA follows. The owner is a pointer to `owner`. */
@@ -142,18 +147,6 @@ export class Draft {
     this.uint16(infoCode);
     for (let i = 0; i < text.length; i++) this.byte(text.charCodeAt(i) & 0x7f);
     this.endSet();
-  }
-
-  private ipv4(text: string): void {
-    let part = 0;
-    for (let i = 0; i < text.length; i++) {
-      const c = text.charCodeAt(i);
-      if (c === 0x2e) {
-        this.byte(part);
-        part = 0;
-      } else part = part * 10 + c - 0x30;
-    }
-    this.byte(part);
   }
 
   private ipv6(text: string): void {

@@ -46,7 +46,6 @@ export class ImageWriter {
     const { arena, index } = this;
     const octets = draft.nameOctets;
     const hash = foldName(draft.words, entry.NAME, octets, this.key, this.seed);
-    draft.words[entry.HASH] = hash;
     const there = index.find(hash, octets, draft.words, entry.NAME);
     if (there !== 0 && this.equals(there, draft)) return there;
     const block = arena.allocate(draft.length * 4);
@@ -54,14 +53,19 @@ export class ImageWriter {
     const at = block >> 2;
     const from = draft.words;
     for (let i = 0; i < draft.length; i++) words[at + i] = from[i]!;
-    const replaced = index.put(block);
+    const replaced = index.put(hash, block);
     if (replaced !== 0) this.retireEntry(replaced);
     return block;
   }
 
   /** Takes the entry's name out, unless another entry stands for that name by now. */
   remove(reference: number): void {
-    if (this.index.remove(reference)) this.retireEntry(reference);
+    if (this.index.remove(this.hashOf(reference), reference)) this.retireEntry(reference);
+  }
+
+  /** Whether this entry stands for its name. Asked before `commit`, so that the block was not used again. */
+  holds(reference: number): boolean {
+    return this.index.holds(this.hashOf(reference), reference);
   }
 
   /** Ends a publication: what it replaced can be used again once the readers have moved on. */
@@ -137,6 +141,12 @@ export class ImageWriter {
     // Lengths of names and sets stand in the words, so a difference in length is a difference before the shorter's end.
     for (let i = 0; i < draft.length; i++) if (words[at + i] !== from[i]) return false;
     return true;
+  }
+
+  private hashOf(reference: number): number {
+    const words = this.arena.views.words;
+    const at = reference >> 2;
+    return foldName(words, at + entry.NAME, words[at + entry.HEAD]! & 0xff, this.key, this.seed);
   }
 
   private retireEntry(reference: number): void {

@@ -6,7 +6,9 @@ import { entry, header, index } from '../dns/image.ts';
 import type { Arena } from './arena.ts';
 
 const LEAST_SLOTS = 1024;
-/** Slots taken (removed ones too) before a new table is begun, and slots copied with each change: 1/2 and 16 end before 2/3. */
+/** A new table is begun when this share of the slots is taken, by names or by removed ones. */
+const FULL = 5 / 8;
+/** Slots copied with each change: the new table is complete before the old one is 11/16 full. */
 const STEP_SLOTS = 16;
 
 /** One table: where it stands and how full it is. */
@@ -38,35 +40,29 @@ export class NameIndex {
     return slot < 0 ? 0 : this.arena.views.words[slot + 1]!;
   }
 
-  /** Publishes an entry under its own name, and returns the reference that it replaced, or 0. */
-  put(reference: number): number {
+  /** Publishes an entry under its own name, whose hash is `hash`, and returns the reference that it replaced, or 0. */
+  put(hash: number, reference: number): number {
     this.step();
-    const words = this.arena.views.words;
-    const at = reference >> 2;
-    const octets = words[at + entry.HEAD]! & 0xff;
-    const hash = words[at + entry.HASH]!;
-    if (this.next !== undefined) this.store(this.next, hash, octets, reference);
-    const replaced = this.store(this.current, hash, octets, reference);
+    if (this.next !== undefined) this.store(this.next, hash, reference);
+    const replaced = this.store(this.current, hash, reference);
     if (replaced === 0) this.size++;
     return replaced;
   }
 
   /** Takes the name of this entry out if the entry is the one that stands for it; says whether it was. */
-  remove(reference: number): boolean {
+  remove(hash: number, reference: number): boolean {
     this.step();
-    const hash = this.arena.views.words[(reference >> 2) + entry.HASH]!;
     if (!this.erase(this.current, hash, reference)) return false;
     if (this.next !== undefined) this.erase(this.next, hash, reference);
     this.size--;
     return true;
   }
 
-  /** Whether this entry stands for its name. The block must not have been used again. */
-  holds(reference: number): boolean {
+  /** Whether this entry stands for its name, whose hash is `hash`. The block must not have been used again. */
+  holds(hash: number, reference: number): boolean {
     const words = this.arena.views.words;
     const at = reference >> 2;
-    const octets = words[at + entry.HEAD]! & 0xff;
-    return this.find(words[at + entry.HASH]!, octets, words, at + entry.NAME) === reference;
+    return this.find(hash, words[at + entry.HEAD]! & 0xff, words, at + entry.NAME) === reference;
   }
 
   /** Every entry's reference, in the order of the slots. Valid until the next change. */
@@ -95,10 +91,8 @@ export class NameIndex {
   }
 
   private create(slots: number): Table {
-    const octets = (index.SLOTS + slots * 2) * 4;
-    const block = this.arena.allocate(octets);
+    const block = this.arena.allocateTable(tableOctets(slots));
     const words = this.arena.views.words;
-    words.fill(0, block >> 2, (block + octets) >> 2);
     words[(block >> 2) + index.MASK] = slots - 1;
     return { block, mask: slots - 1, taken: 0 };
   }
@@ -119,16 +113,20 @@ export class NameIndex {
     }
   }
 
-  private store(table: Table, hash: number, octets: number, reference: number): number {
+  private store(table: Table, hash: number, reference: number): number {
     const words = this.arena.views.words;
     const first = (table.block >> 2) + index.SLOTS;
-    const nameAt = (reference >> 2) + entry.NAME;
     let removed = -1;
     for (let slot = hash & table.mask; ; slot = (slot + 1) & table.mask) {
       const at = first + slot * 2;
       const there = words[at + 1]!;
       if (there > 0) {
-        if (words[at] !== hash || !sameName(words, there >> 2, octets, words, nameAt)) continue;
+        // The entry itself is looked at only where the hashes agree: it stands anywhere in memory.
+        if (
+          words[at] !== hash ||
+          !sameName(words, there >> 2, words[reference >> 2]! & 0xff, words, (reference >> 2) + entry.NAME)
+        )
+          continue;
         Atomics.store(words, at + 1, reference);
         return there;
       }
@@ -162,9 +160,9 @@ export class NameIndex {
   private step(): void {
     const { current } = this;
     if (this.next === undefined) {
-      if (current.taken * 2 <= current.mask) return;
+      if (current.taken <= current.mask * FULL) return;
       let slots = LEAST_SLOTS;
-      while (slots < this.size * 3) slots *= 2;
+      while (slots < this.size * 2) slots *= 2;
       this.next = this.create(slots);
       this.copied = 0;
     }
@@ -173,16 +171,18 @@ export class NameIndex {
     const end = Math.min(this.copied + STEP_SLOTS, current.mask + 1);
     for (; this.copied < end; this.copied++) {
       const reference = words[first + this.copied * 2 + 1]!;
-      if (reference <= 0) continue;
-      const octets = words[(reference >> 2) + entry.HEAD]! & 0xff;
-      this.store(this.next, words[first + this.copied * 2]!, octets, reference);
+      if (reference > 0) this.store(this.next, words[first + this.copied * 2]!, reference);
     }
     if (this.copied <= current.mask) return;
     this.current = this.next;
     this.next = undefined;
     this.show();
-    this.arena.donate(current.block, (index.SLOTS + (current.mask + 1) * 2) * 4);
+    this.arena.retireTable(current.block);
   }
+}
+
+function tableOctets(slots: number): number {
+  return (index.SLOTS + slots * 2) * 4;
 }
 
 function sameName(words: Int32Array, at: number, octets: number, name: Int32Array, nameAt: number): boolean {

@@ -6,6 +6,7 @@ import { EDNS_UDP_OCTETS, HEADER_OCTETS, OPT_OCTETS, RECORD_FIXED_OCTETS, type }
 import { entry, setKind } from '../dns/image.ts';
 import type { ImageViews } from '../dns/image.ts';
 import type { Draft } from './draft.ts';
+import type { HostTable } from './hosts.ts';
 
 const SRV_FIXED_OCTETS = 6;
 const PRIORITY = 0;
@@ -23,27 +24,15 @@ export interface Addresses {
   readonly v6: readonly string[];
 }
 
-/** A target of SRV records: an endpoint with its published entry. */
-export interface SrvTarget extends Addresses {
-  readonly reference: number;
-  readonly nameOctets: number;
-}
-
-/** Targets that have the same port numbers. */
+/** Hosts, by their numbers in the table, that have the same port numbers. */
 export interface SrvRun {
   readonly numbers: readonly number[];
-  readonly targets: readonly SrvTarget[];
-  /** Where the targets' names stand. */
-  readonly names: ImageViews;
+  readonly hosts: readonly number[];
 }
 
 /** First octet behind the question of the entry being drafted. */
 function questionEnd(draft: Draft): number {
   return HEADER_OCTETS + draft.nameOctets + QUESTION_FIXED_OCTETS;
-}
-
-function addressOctets(addresses: Addresses): number {
-  return addresses.v4.length * A_RECORD_OCTETS + addresses.v6.length * AAAA_RECORD_OCTETS;
 }
 
 /**
@@ -71,61 +60,85 @@ export function targetSet(
   draft.endSet();
 }
 
-/** The SRV set of a headless name over all runs; none where there is no run. */
-export function serviceSet(draft: Draft, runs: readonly SrvRun[], ttlSeconds: number): void {
+/** The SRV set of a headless name over all runs; none where there is no run. The targets' names stand in the image. */
+export function serviceSet(
+  draft: Draft,
+  table: HostTable,
+  runs: readonly SrvRun[],
+  image: ImageViews,
+  ttlSeconds: number,
+): void {
   if (runs.length === 0) return;
   let answers = 0;
   let additional = 0;
   let endpoints = 0;
-  for (const { numbers, targets } of runs) {
-    endpoints += targets.length;
-    for (const target of targets) {
-      answers += numbers.length * (RECORD_FIXED_OCTETS + SRV_FIXED_OCTETS + target.nameOctets);
-      additional += addressOctets(target);
+  for (const { numbers, hosts } of runs) {
+    endpoints += hosts.length;
+    for (const host of hosts) {
+      const { v4, v6 } = table.families(table.first[host]!, table.first[host + 1]!);
+      answers += numbers.length * (RECORD_FIXED_OCTETS + SRV_FIXED_OCTETS + table.nameOctets[host]!);
+      additional += v4 * A_RECORD_OCTETS + v6 * AAAA_RECORD_OCTETS;
     }
   }
-  if (questionEnd(draft) + answers + additional + OPT_OCTETS <= EDNS_UDP_OCTETS)
-    readyMade(draft, runs, answers, ttlSeconds);
-  else byReference(draft, runs, Math.min(answers, INT32_MAX), endpoints);
+  const isSmall = questionEnd(draft) + answers + additional + OPT_OCTETS <= EDNS_UDP_OCTETS;
+  if (isSmall) readyMade(draft, table, runs, image, answers, ttlSeconds);
+  else byReference(draft, table, runs, Math.min(answers, INT32_MAX), endpoints);
 }
 
-function readyMade(draft: Draft, runs: readonly SrvRun[], answerOctets: number, ttlSeconds: number): void {
+function readyMade(
+  draft: Draft,
+  table: HostTable,
+  runs: readonly SrvRun[],
+  image: ImageViews,
+  answerOctets: number,
+  ttlSeconds: number,
+): void {
   beginBody(draft);
   const question = questionEnd(draft);
-  const owners: { owner: number; target: SrvTarget }[] = [];
+  const owners: { owner: number; host: number }[] = [];
   let answers = 0;
-  for (const { numbers, targets, names } of runs) {
-    for (const target of targets) {
+  for (const { numbers, hosts } of runs) {
+    for (const host of hosts) {
       // Behind the body's two words, the records begin where the question ends.
       const first = question + draft.setOctets - 8;
-      owners.push({ owner: first + RECORD_FIXED_OCTETS + SRV_FIXED_OCTETS, target });
-      const name = target.reference + entry.NAME * 4;
+      owners.push({ owner: first + RECORD_FIXED_OCTETS + SRV_FIXED_OCTETS, host });
+      const name = table.reference[host]! + entry.NAME * 4;
+      const nameOctets = table.nameOctets[host]!;
       for (const number of numbers) {
-        srvRecord(draft, number, ttlSeconds, target.nameOctets);
-        for (let i = 0; i < target.nameOctets; i++) draft.byte(names.octets[name + i]!);
+        srvRecord(draft, number, ttlSeconds, nameOctets);
+        for (let i = 0; i < nameOctets; i++) draft.byte(image.octets[name + i]!);
         answers++;
       }
     }
   }
   draft.setWord(1, answerOctets);
   let additional = 0;
-  for (const { owner, target } of owners) {
-    addressRecords(draft, owner, target, ttlSeconds);
-    additional += target.v4.length + target.v6.length;
+  for (const { owner, host } of owners) {
+    const endpoints = table.endpoints.slice(table.first[host], table.first[host + 1]);
+    const ofFamily = (wanted: 4 | 6): string[] =>
+      endpoints.filter(({ family }) => family === wanted).map(({ address }) => address);
+    addressRecords(draft, owner, { v4: ofFamily(4), v6: ofFamily(6) }, ttlSeconds);
+    additional += endpoints.length;
   }
   draft.setWord(0, answers | (additional << 16));
   draft.endSet();
 }
 
-function byReference(draft: Draft, runs: readonly SrvRun[], answerOctets: number, endpoints: number): void {
+function byReference(
+  draft: Draft,
+  table: HostTable,
+  runs: readonly SrvRun[],
+  answerOctets: number,
+  endpoints: number,
+): void {
   draft.beginSet(type.SRV, setKind.SERVICES);
   draft.word(answerOctets);
   draft.word(endpoints);
-  for (const { numbers, targets } of runs) {
+  for (const { numbers, hosts } of runs) {
     draft.word(numbers.length);
-    draft.word(targets.length);
+    draft.word(hosts.length);
     for (const number of numbers) draft.word(number);
-    for (const target of targets) draft.word(target.reference);
+    for (const host of hosts) draft.word(table.reference[host]!);
   }
   draft.endSet();
 }

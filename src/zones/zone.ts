@@ -58,7 +58,7 @@ export class Zone {
       if (service !== undefined) references = Int32Array.from(this.compiler.compile(service)).sort();
     } catch (error) {
       // The image is full: what stood goes on standing, with what could be published, and all of it stays removable.
-      const standing = [...(before ?? []), ...this.compiler.published].filter((r) => this.writer.index.holds(r));
+      const standing = [...(before ?? []), ...this.compiler.published].filter((r) => this.writer.holds(r));
       this.keep(key, namespace, before, Int32Array.from(new Set(standing)).sort());
       throw error;
     }
