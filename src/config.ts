@@ -1,4 +1,4 @@
-// What the process was told: flags, checked by one schema, become one frozen Config. And the one table of limits.
+// What the process was told: flags, checked by one schema, become one frozen Config.
 // Not here: what a flag's help says (main.ts), what is done with a value (server.ts).
 // Every refusal is a UsageError of one line that begins with the flag, so that the reader knows what to type next.
 
@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { isIPv4, isIPv6 } from 'node:net';
 import { availableParallelism } from 'node:os';
 import * as z from 'zod';
+import { limits } from './limits.ts';
 import { type LogFormat, type LogLevel } from './log.ts';
 import { UsageError } from './usage.ts';
 
@@ -65,42 +66,6 @@ export interface CheckOptions {
   readonly output: Output;
 }
 
-/** Every bound of this process that is no rule of the wire format; those stand in dns/iana.ts. */
-export const limits = {
-  /** TCP connections at once, over all listeners. A process needs file descriptors for these, 4 a cluster, and 64. */
-  tcpConnections: 1024,
-  /** A TCP connection without a query is closed (RFC 7766 6.2.3). */
-  tcpIdleMillis: 30_000,
-  /** From the first octet of a message's length to its last octet: a deadline a message, not a read. */
-  tcpMessageMillis: 5_000,
-  /** A TCP client that takes none of its replies is cut off. */
-  tcpWriteStallMillis: 10_000,
-  /** Replies waiting in one TCP connection; beyond, nothing more is read from it. */
-  tcpOutputBytes: 256 * 1024,
-  /** Connections to the admin port at once: probes and a few scrapers. */
-  adminConnections: 128,
-  /** From a connection's first moment to the end of its request's headers, and of its body. */
-  adminRequestMillis: 5_000,
-  /** The admin port's request line and headers. */
-  adminHeaderBytes: 8 * 1024,
-  /** A file of a lab fleet; a larger one is reported and not read. */
-  labFileBytes: 64 * 1024 * 1024,
-  /** What is kept of the reasons why parts of one object were left out; the rest is only counted. */
-  refusalsPerObject: 20,
-  /** How long a missing name may be SERVFAIL because a cluster has never synced (answers.md, negative answers). */
-  unknownForMillis: 60_000,
-  /** Changes are answered at once and gathered into at most one sealed version, one serial, in this time. */
-  sealIntervalMillis: 1_000,
-  /** `--workers`: beyond this many sockets on one port the kernel's spreading costs more than it gives. */
-  workers: 32,
-  /** The default of `--workers` stops here: two already answer more than any forwarder asks. */
-  defaultWorkers: 4,
-  /** `--ttl` and `--negative-ttl`. */
-  ttlSeconds: 3600,
-  /** `--lameduck`: Kubernetes kills a pod after 30 s unless told otherwise. */
-  lameduckMillis: 600_000,
-} as const;
-
 /** What of the process's surroundings decides a default. */
 export interface Surroundings {
   readonly stderrIsTerminal: boolean;
@@ -137,14 +102,14 @@ const address = flag(
 );
 const zone = flag('a DNS name, such as clusterset.local', parseZone);
 const folder = flag('the path of a folder', (text) => (text === '' || text.includes('\0') ? undefined : text));
-const seconds = wholeNumber('a number of seconds', 0, limits.ttlSeconds);
+const seconds = wholeNumber('a number of seconds', 0, limits.flags.ttlSeconds);
 const output = word('text', 'json').default('text');
 const milliseconds = flag(
-  `a time such as 5s, 500ms or 0, at most ${limits.lameduckMillis / 60_000}m`,
+  `a time such as 5s, 500ms or 0, at most ${limits.flags.lameduckMillis / 60_000}m`,
   (text): number | undefined => {
     const [, digits, unit] = /^(\d{1,9})(ms|s|m)$/.exec(text) ?? (text === '0' ? ['0', '0', 's'] : []);
     const value = Number(digits) * (unit === 'm' ? 60_000 : unit === 's' ? 1_000 : 1);
-    return value <= limits.lameduckMillis ? value : undefined;
+    return value <= limits.flags.lameduckMillis ? value : undefined;
   },
 );
 
@@ -160,7 +125,7 @@ const serveFlags = z.strictObject({
   lab: folder.optional(),
   listen: z.array(address).min(1).optional(),
   admin: z.union([z.literal('off'), address]).optional(),
-  workers: wholeNumber('a number of threads', 1, limits.workers).optional(),
+  workers: wholeNumber('a number of threads', 1, limits.flags.workers).optional(),
   udp: word('auto', 'mmsg', 'dgram').default('auto'),
   lameduck: milliseconds.default(5_000),
   logLevel: word('error', 'warn', 'info', 'debug').default('info'),
@@ -188,7 +153,7 @@ export function parseServeFlags(flags: unknown, around: Surroundings = surroundi
     negativeTtlSeconds: parsed.negativeTtl,
     listen,
     admin,
-    workers: parsed.workers ?? Math.min(limits.defaultWorkers, around.processors),
+    workers: parsed.workers ?? Math.min(limits.flags.defaultWorkers, around.processors),
     udp: parsed.udp,
     lameduckMillis: parsed.lameduck,
     log: { level: parsed.logLevel, format: parsed.logFormat ?? (around.stderrIsTerminal ? 'text' : 'json') },

@@ -3,17 +3,18 @@
 // admin port. Nothing here decides an answer.
 
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import process from 'node:process';
-import { formatAddress, limits } from './config.ts';
+import { formatAddress } from './config.ts';
 import type { Address, Config, ListenAddress, Nameserver } from './config.ts';
 import { DataPlane, ListenError } from './dns/data-plane.ts';
-import { TCP_LIMITS } from './dns/tcp.ts';
 import { Lab, LabError } from './k8s/lab.ts';
 import { findingText } from './k8s/manifests.ts';
 import type { Finding } from './k8s/manifests.ts';
 import { Publisher } from './k8s/publisher.ts';
 import { FleetStore } from './k8s/store.ts';
+import { limits } from './limits.ts';
 import type { Log } from './log.ts';
 import { createAdmin } from './ops/admin.ts';
 import { stopSignal } from './signals.ts';
@@ -50,7 +51,7 @@ export async function serve(config: Config, log: Log): Promise<number> {
             clusters: [...store.fleet().clusters.keys()].map((id) => ({ id, state: isReady ? 'synced' : 'syncing' })),
           }),
         });
-  const seal = setInterval(() => zone.seal(Date.now() / 1000), limits.sealIntervalMillis);
+  const seal = setInterval(() => zone.seal(Date.now() / 1000), limits.zone.sealMillis);
   try {
     plane = await startDataPlane(config, zone, log);
     await admin?.start();
@@ -103,7 +104,7 @@ function startDataPlane(config: Config, zone: Zone, log: Log): Promise<DataPlane
     listen: config.listen,
     workers: config.workers,
     udp: config.udp,
-    tcpLimits: { ...TCP_LIMITS, connections: limits.tcpConnections },
+    tcpLimits: { ...limits.tcp, connections: connectionBound() },
     onHint: (message) => {
       log.warn({}, message);
     },
@@ -113,6 +114,17 @@ function startDataPlane(config: Config, zone: Zone, log: Log): Promise<DataPlane
       process.exit(1);
     },
   });
+}
+
+/** TCP connections that the process's descriptors allow: at `ulimit -n` the kernel would refuse new ones, not old ones. */
+function connectionBound(): number {
+  let descriptors = Infinity;
+  try {
+    descriptors = Number(/^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? Infinity);
+  } catch {
+    // No such file but on Linux.
+  }
+  return Math.max(16, Math.min(limits.tcp.connections, descriptors - limits.tcp.reservedDescriptors));
 }
 
 function logFindings(findings: readonly Finding[], log: Log): void {

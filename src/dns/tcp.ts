@@ -25,11 +25,11 @@ export interface TcpLimits {
   /** Connections open at once; one more closes the one whose last whole message is longest ago. */
   readonly connections: number;
   /** A connection without a message under way is closed after this (RFC 7766 6.2.3). */
-  readonly idleMs: number;
+  readonly idleMillis: number;
   /** A message must be whole this long after its first octet. */
-  readonly messageMs: number;
+  readonly messageMillis: number;
   /** A connection that has unsent replies must finish one write in this time. */
-  readonly unsentMs: number;
+  readonly unsentMillis: number;
   /** Unsent replies of one connection: past it we neither answer nor read. One reply may come on top. At least 16 KiB. */
   readonly unsentOctets: number;
   /** Partial messages, unread input and unsent replies of all connections: who would pass it is closed. */
@@ -39,24 +39,10 @@ export interface TcpLimits {
   /** Work on input left over from earlier reads in one turn of the event loop: a message, or a KiB of reply, is one. */
   readonly workPerTurn: number;
   /** `close()` waits this long for replies under way. */
-  readonly closeMs: number;
+  readonly closeMillis: number;
   /** Between two looks at all connections for those out of time. */
-  readonly sweepMs: number;
+  readonly sweepMillis: number;
 }
-
-/** The shipped limits. */
-export const TCP_LIMITS: TcpLimits = Object.freeze({
-  connections: 4_096,
-  idleMs: 30_000,
-  messageMs: 5_000,
-  unsentMs: 10_000,
-  unsentOctets: 256 * 1_024,
-  heldOctets: 64 * 1_024 * 1_024,
-  messagesPerWrite: 256,
-  workPerTurn: 1_024,
-  closeMs: 5_000,
-  sweepMs: 250,
-});
 
 /** What happened, for metrics; `open` is the only one that also falls. */
 export interface TcpCounters {
@@ -207,14 +193,14 @@ export class TcpListener {
       });
       server.listen({ ...where, backlog: ACCEPT_BACKLOG }, () => {
         this.#servers.push(server);
-        this.#sweep ??= setInterval(() => this.#sweepConnections(), this.#limits.sweepMs).unref();
+        this.#sweep ??= setInterval(() => this.#sweepConnections(), this.#limits.sweepMillis).unref();
         const { address, port } = server.address() as AddressInfo;
         resolve({ address, port });
       });
     });
   }
 
-  /** Accepts no more, sends the replies under way, closes the rest; done within `closeMs`. */
+  /** Accepts no more, sends the replies under way, closes the rest; done within `closeMillis`. */
   async close(): Promise<void> {
     this.#draining = true;
     const closed = this.#servers.splice(0).map((server) => new Promise((resolve) => server.close(resolve)));
@@ -225,7 +211,7 @@ export class TcpListener {
     for (const c of this.#connections.values()) if (!c.paused) this.#settle(c);
     const late = setTimeout(() => {
       for (const c of this.#connections.values()) c.socket.destroy();
-    }, this.#limits.closeMs);
+    }, this.#limits.closeMillis);
     await Promise.all(closed);
     clearTimeout(late);
     clearInterval(this.#sweep);
@@ -429,14 +415,14 @@ export class TcpListener {
 
   #sweepConnections(): void {
     const now = ++this.#tick;
-    const { idleMs, messageMs, unsentMs, sweepMs } = this.#limits;
-    const isOver = (tick: number, ms: number): boolean => now - tick > Math.ceil(ms / sweepMs);
+    const { idleMillis, messageMillis, unsentMillis, sweepMillis } = this.#limits;
+    const isOver = (tick: number, ms: number): boolean => now - tick > Math.ceil(ms / sweepMillis);
     for (const c of this.#connections.values()) {
       const unsent = c.socket.writableLength > 0;
-      if (unsent && isOver(c.sentTick, unsentMs)) this.#drop(c, 'closedUnsent');
+      if (unsent && isOver(c.sentTick, unsentMillis)) this.#drop(c, 'closedUnsent');
       else if (c.paused) continue;
-      else if (c.midMessage && isOver(c.partialTick, messageMs)) this.#drop(c, 'closedPartial');
-      else if (!c.midMessage && !unsent && isOver(c.usedTick, idleMs)) this.#drop(c, 'closedIdle');
+      else if (c.midMessage && isOver(c.partialTick, messageMillis)) this.#drop(c, 'closedPartial');
+      else if (!c.midMessage && !unsent && isOver(c.usedTick, idleMillis)) this.#drop(c, 'closedIdle');
     }
   }
 }

@@ -1,6 +1,7 @@
 // Reading single fields of a Kubernetes object of any shape: what is no good is noted and left out, never thrown.
 // Not here: which fields an object has (trim.ts). Names: RFC 1123 2.1 labels as Kubernetes writes them, in lower case.
 
+import { limits } from '../limits.ts';
 import type { Protocol, ServicePort } from '../zones/objects.ts';
 
 /** A field that was left out: where it stood in the object, and why. */
@@ -11,10 +12,6 @@ export interface Refusal {
 
 export type RawObject = Readonly<Record<string, unknown>>;
 
-/** As many refusals of one object are kept; the rest are only counted. */
-export const MAX_REFUSALS = 20;
-/** What an API server takes in one EndpointSlice (discovery validation); no list of any object is read further. */
-export const MAX_PORTS = 20_000;
 /** A port's SRV owner name has an underscore before the port's name, and a label has 63 octets. */
 const MAX_PORT_NAME_OCTETS = 62;
 const SHOWN_CHARACTERS = 40;
@@ -24,7 +21,7 @@ export class Refusals {
   more = 0;
 
   add(path: readonly (string | number)[], reason: string): void {
-    if (this.list.length < MAX_REFUSALS) this.list.push({ path, reason });
+    if (this.list.length < limits.objects.refusals) this.list.push({ path, reason });
     else this.more++;
   }
 }
@@ -90,7 +87,7 @@ export function readPorts(
   isSlice: boolean,
   refusals: Refusals,
 ): readonly ServicePort[] {
-  const items = readList(value, path, MAX_PORTS, refusals);
+  const items = readList(value, path, limits.objects.ports, refusals);
   if (items.length === 0) return NONE;
   const ports: ServicePort[] = [];
   for (const [i, item] of items.entries()) {

@@ -9,6 +9,7 @@ import type { FSWatcher } from 'chokidar';
 import { isDnsName, shown } from './fields.ts';
 import { fileTrouble, isManifestName, ManifestFolder } from './manifests.ts';
 import type { Finding, ManifestRead } from './manifests.ts';
+import { policyOf } from './policy.ts';
 import type { FleetStore } from './store.ts';
 import type { FleetObject } from './trim.ts';
 
@@ -209,13 +210,7 @@ export class Lab {
       let cluster = this.#clusters.get(id);
       if (cluster === undefined) {
         this.#clusters.set(id, (cluster = { folder: new ManifestFolder(dir), last: undefined }));
-        this.#store.addCluster({
-          id,
-          precedence: Infinity,
-          endpointsFrom: 'auto',
-          speaksFor: undefined,
-          drained: false,
-        });
+        this.#store.addCluster(policyOf(id));
       } else if (pending?.has(path.basename(dir)) === false) continue;
       const read = await cluster.folder.read();
       cluster.last = read;

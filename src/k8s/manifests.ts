@@ -2,6 +2,7 @@
 // Only files that changed are parsed again; one that does not parse (any more) keeps its last good objects. Nothing here
 // throws for what a disk may do. Not here: following changes (lab.ts), what a field may hold (trim.ts).
 
+import { limits } from '../limits.ts';
 import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import type { BigIntStats } from 'node:fs';
@@ -53,10 +54,6 @@ export function findingText({ file, line, message }: Finding): string {
   return `${line > 0 ? `${file}:${line}` : file}: ${message}`;
 }
 
-export const MAX_FILE_OCTETS = 64 << 20;
-const MAX_DEPTH = 16;
-const MAX_LIST_DEPTH = 4;
-const MAX_FINDINGS_PER_FILE = 100;
 /** Time stamps of files tick every 4 ms on Linux; below this age a file is read again. */
 const SETTLED_MS = 40;
 
@@ -129,7 +126,7 @@ export class ManifestFolder {
     try {
       const { dev, ino } = await stat(dir, { bigint: true });
       const identity = `${dev}:${ino}`;
-      if (parents.includes(identity) || parents.length > MAX_DEPTH) return; // a symlink to a folder around it
+      if (parents.includes(identity) || parents.length > limits.lab.depth) return; // a symlink to a folder around it
       walk.folders.push(`${dir} ${identity}`);
       for (const entry of await readdir(dir, { withFileTypes: true })) {
         if (entry.name.startsWith('.')) continue;
@@ -160,14 +157,16 @@ export class ManifestFolder {
       if (!before.isFile()) return undefined;
       const stamp = stampOf(before);
       if (old?.stamp === stamp) return old;
-      if (before.size > MAX_FILE_OCTETS) return keep(`is larger than ${MAX_FILE_OCTETS >> 20} MiB`, stamp);
+      if (before.size > limits.lab.fileOctets) return keep(`is larger than ${limits.lab.fileOctets >> 20} MiB`, stamp);
       const age = Date.now() - Number(before.mtimeMs);
       const isYoung = age >= 0 && age < SETTLED_MS;
       // An editor that has emptied the file and is about to fill it.
       if (isYoung && before.size === 0n && old !== undefined) return { ...old, stamp: '' };
       const text = await readFile(file, 'utf8');
-      const isSettled = !isYoung && stampOf(await stat(file, { bigint: true })) === stamp;
-      const settledStamp = isSettled ? stamp : '';
+      const isTorn = stampOf(await stat(file, { bigint: true })) !== stamp;
+      // Written while it was read: what came may be the beginning of a file, or nothing. It is read again soon.
+      if (isTorn && old !== undefined) return { ...old, stamp: '' };
+      const settledStamp = isYoung || isTorn ? '' : stamp;
       const digest = createHash('sha256').update(text).digest('base64');
       if (old?.digest === digest) return { ...old, stamp: settledStamp };
       const documents = readText(text, file.toLowerCase().endsWith('.json'));
@@ -209,7 +208,7 @@ function readDocuments(
   const findings: Finding[] = [];
   let more = 0;
   const find = (severity: Finding['severity'], message: string, line: () => number): void => {
-    if (findings.length < MAX_FINDINGS_PER_FILE) findings.push({ severity, file, line: line(), message });
+    if (findings.length < limits.lab.findingsPerFile) findings.push({ severity, file, line: line(), message });
     else more++;
   };
   const read = (document: TextDocument, value: unknown, at: readonly (string | number)[], lack: TrimDefaults): void => {
@@ -218,7 +217,7 @@ function readDocuments(
       find('warning', `${shown(value)} is not a Kubernetes object`, () => document.line(at));
       return;
     }
-    const items = itemsOf(value, at.length / 2 < MAX_LIST_DEPTH);
+    const items = itemsOf(value, at.length / 2 < limits.lab.listDepth);
     if (items !== undefined) {
       const lackOfItems = { ...lack, ...items.lack };
       for (const [i, item] of items.list.entries()) read(document, item, [...at, 'items', i], lackOfItems);

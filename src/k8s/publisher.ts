@@ -2,13 +2,11 @@
 // Level-based: it never asks what happened, it makes the zone equal to the store. A service that changes again while it
 // waits is published once, as it is then. Not here: what a merge decides, what an answer looks like.
 
+import { limits } from '../limits.ts';
 import { mergeService } from '../zones/merge.ts';
 import type { ServiceKey } from '../zones/objects.ts';
 import type { Zone } from '../zones/zone.ts';
 import type { FleetStore } from './store.ts';
-
-/** The main thread publishes for so long, then lets its other work go on. */
-const SLICE_MILLIS = 10;
 
 export class Publisher {
   private readonly store: FleetStore;
@@ -47,7 +45,7 @@ export class Publisher {
     this.scheduled = false;
     const { store, waiting } = this;
     for (const key of store.takeDirty()) waiting.add(key);
-    const end = performance.now() + SLICE_MILLIS;
+    const end = performance.now() + limits.zone.publishSliceMillis;
     const fleet = store.fleet();
     for (const key of waiting) {
       waiting.delete(key);

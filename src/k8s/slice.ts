@@ -1,6 +1,7 @@
 // Trimming an EndpointSlice: whose endpoints they are, and which of them are good.
 // discovery.k8s.io/v1; the labels of KEP-1645 for mirrored slices, and the marks of dispatchers that do without them.
 
+import { limits } from '../limits.ts';
 import type { Endpoint, EndpointSlice } from '../zones/objects.ts';
 import { readAddress } from './address.ts';
 import { isDnsName, isLabel, isRecord, NO_RECORD, readList, readPorts, shown } from './fields.ts';
@@ -14,9 +15,6 @@ const MANAGED_BY = 'endpointslice.kubernetes.io/managed-by';
 const DISPATCHERS: ReadonlyMap<string, string> = new Map([
   ['endpointslice-dispatch-controller.karmada.io', 'endpointslice.karmada.io/provision-cluster'],
 ]);
-/** What an API server takes in one EndpointSlice, and in one endpoint (discovery validation). */
-const MAX_ENDPOINTS = 1_000;
-const MAX_ENDPOINT_ADDRESSES = 100;
 const MAX_UID_CHARACTERS = 128;
 
 /** The slice, or nothing where it belongs to no service or is refused whole. */
@@ -75,7 +73,7 @@ function readEndpoints(
     return [];
   }
   const endpoints: Endpoint[] = [];
-  const items = readList(value, ['endpoints'], MAX_ENDPOINTS, refusals);
+  const items = readList(value, ['endpoints'], limits.objects.endpoints, refusals);
   const family = addressType === 'IPv4' ? 4 : 6;
   for (let i = 0; i < items.length; i++) {
     const item = items[i];
@@ -97,7 +95,7 @@ function readEndpoints(
 
 function readAddresses(value: unknown, endpoint: number, family: 4 | 6, refusals: Refusals): readonly string[] {
   const path = ['endpoints', endpoint, 'addresses'];
-  const items = readList(value, path, MAX_ENDPOINT_ADDRESSES, refusals);
+  const items = readList(value, path, limits.objects.addresses, refusals);
   if (items.length === 0) refusals.add(path, 'no address');
   const addresses: string[] = [];
   for (let i = 0; i < items.length; i++) {

@@ -5,7 +5,8 @@
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type AddressInfo, isIPv4, isIPv6 } from 'node:net';
-import { type Address, formatAddress, limits } from '../config.ts';
+import { type Address, formatAddress } from '../config.ts';
+import { limits } from '../limits.ts';
 import { type Log } from '../log.ts';
 
 /** What /ready answers with. Other fields of a cluster are shown as they are. */
@@ -37,10 +38,10 @@ interface Answer {
 }
 
 /** The admin port, not yet bound. */
-export function createAdmin({ address, ready, log, requestMillis = limits.adminRequestMillis }: AdminOptions): Admin {
+export function createAdmin({ address, ready, log, requestMillis = limits.admin.requestMillis }: AdminOptions): Admin {
   const server = createServer(
     {
-      maxHeaderSize: limits.adminHeaderBytes,
+      maxHeaderSize: limits.admin.headerOctets,
       headersTimeout: requestMillis,
       requestTimeout: requestMillis,
       // Node looks at the two above only this often.
@@ -50,7 +51,7 @@ export function createAdmin({ address, ready, log, requestMillis = limits.adminR
     },
     (request, response) => send(response, answer(request, ready)),
   );
-  server.maxConnections = limits.adminConnections;
+  server.maxConnections = limits.admin.connections;
   server.maxRequestsPerSocket = 1;
   // A client that takes no reply; a request that stalls is found by the time-outs above.
   server.setTimeout(2 * requestMillis, (socket) => socket.destroy());
@@ -59,7 +60,7 @@ export function createAdmin({ address, ready, log, requestMillis = limits.adminR
     start: () =>
       new Promise((resolve, reject) => {
         server.once('error', (error: NodeJS.ErrnoException) => reject(bindError(address, error)));
-        server.listen({ host: address.host, port: address.port, backlog: limits.adminConnections }, () => {
+        server.listen({ host: address.host, port: address.port, backlog: limits.admin.connections }, () => {
           server.removeAllListeners('error');
           server.on('error', (error) => log.error({ error }, 'admin port failed'));
           resolve((server.address() as AddressInfo).port);

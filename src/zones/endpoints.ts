@@ -2,6 +2,7 @@
 // "Who speaks for a cluster": one that holds ServiceExports for itself, else the mirrored slices that name it.
 // Pure; endpoints are joined as sets and then sorted, so no order of clusters or slices shows in the result.
 // Not here: type, ports and addresses of ClusterSetIP services (merge.ts). Source: KEP-1645 (EndpointSlice).
+import { limits } from '../limits.ts';
 import {
   type ClusterObjects,
   type Endpoint,
@@ -14,7 +15,7 @@ import {
 import { type SliceLoss, type Witness } from './witness.ts';
 
 /** Ports of one merged service or endpoint; what a compromised cluster can make a merge join stays bounded. */
-export const maxPorts = 1_000;
+export const maxPorts = limits.objects.mergedPorts;
 
 /** A configured cluster and what it holds of the service. */
 export interface Member {

@@ -7,7 +7,8 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { newTcpCounters, TCP_LIMITS, TcpListener, type TcpLimits } from '../../src/dns/tcp.ts';
+import { newTcpCounters, TcpListener, type TcpLimits } from '../../src/dns/tcp.ts';
+import { limits as shipped } from '../../src/limits.ts';
 
 const ECHO = 0;
 const SILENCE = 1;
@@ -110,7 +111,11 @@ const range = (count: number): number[] => Array.from({ length: count }, (_, i) 
 async function serve(test: Test, limits: Partial<TcpLimits> = {}) {
   const responder = toyResponder();
   const counters = newTcpCounters();
-  const listener = new TcpListener(responder, { ...TCP_LIMITS, sweepMs: 20, closeMs: 500, ...limits }, counters);
+  const listener = new TcpListener(
+    responder,
+    { ...shipped.tcp, sweepMillis: 20, closeMillis: 500, ...limits },
+    counters,
+  );
   const { port, address } = await listener.listen({ host: '127.0.0.1', port: 0 });
   const clients: Client[] = [];
   const open = async (): Promise<Client> => {
@@ -153,7 +158,7 @@ t.test('framing: in turn, pipelined, cut anywhere, trickled', async (t) => {
   t.ok(await bystander.asks(1, ECHO, 500), 'a bystander is served');
   t.ok(await until(() => flood.replies.length === 10_000));
   t.same(flood.ids, range(10_000), 'all ids, in order');
-  t.ok(counters.writes - before > 10_000 / TCP_LIMITS.messagesPerWrite, 'in goes of bounded size');
+  t.ok(counters.writes - before > 10_000 / shipped.tcp.messagesPerWrite, 'in goes of bounded size');
 
   const stream = Buffer.concat([message(1, ECHO, 12), message(2, 300), message(3, ECHO, 260)]);
   const cutters = await Promise.all(range(stream.length + 1).map(open));
@@ -229,7 +234,7 @@ t.test('half-close: all replies, then FIN', async (t) => {
 });
 
 t.test('no DNS: closed; no reply: goes on; resets: no harm', async (t) => {
-  const { counters, open, finish } = await serve(t, { messageMs: 200 });
+  const { counters, open, finish } = await serve(t, { messageMillis: 200 });
   for (const [what, octets] of [
     ['length 0', Buffer.from([0, 0])],
     ['length 11', Buffer.concat([Buffer.from([0, 11]), Buffer.alloc(11)])],
@@ -267,7 +272,7 @@ t.test('no DNS: closed; no reply: goes on; resets: no harm', async (t) => {
 });
 
 t.test('time: idle, and a message never finished', async (t) => {
-  const { counters, open, finish } = await serve(t, { idleMs: 200, messageMs: 300 });
+  const { counters, open, finish } = await serve(t, { idleMillis: 200, messageMillis: 300 });
   const [idle, busy, stalled, trickled] = [await open(), await open(), await open(), await open()];
   const start = performance.now();
   const over = new Map<Client, number>();
@@ -298,7 +303,11 @@ t.test('time: idle, and a message never finished', async (t) => {
 });
 
 t.test('clients that do not read', async (t) => {
-  const { responder, counters, open, finish } = await serve(t, { unsentMs: 600, idleMs: 300, heldOctets: 4 << 20 });
+  const { responder, counters, open, finish } = await serve(t, {
+    unsentMillis: 600,
+    idleMillis: 300,
+    heldOctets: 4 << 20,
+  });
   const bystander = await open();
   const stuck = await open();
   stuck.socket.pause();
@@ -330,7 +339,7 @@ t.test('clients that do not read', async (t) => {
   t.ok(await until(() => slow.replies.length === 300, 10_000), `the slow reader has all (${slow.replies.length})`);
 
   // Always 200 replies behind, about half of them unsent, but reading: for each one read, one more is asked.
-  const behind = await serve(t, { unsentOctets: 32 << 20, unsentMs: 500 });
+  const behind = await serve(t, { unsentOctets: 32 << 20, unsentMillis: 500 });
   const steady = await behind.open();
   steady.socket.pause();
   steady.write(messages(200, 65_535));
@@ -382,7 +391,7 @@ t.test('one connection too many: the longest idle gives way', async (t) => {
 });
 
 t.test('close: replies under way are sent, in bounded time', async (t) => {
-  const { listener, port, open, finish } = await serve(t, { closeMs: 1_000 });
+  const { listener, port, open, finish } = await serve(t, { closeMillis: 1_000 });
   const [idle, deep, partial] = [await open(), await open(), await open()];
   deep.write(messages(3_000, 2_000)); // 6 MB, and more queries than one turn answers
   partial.write(message(1).subarray(0, 9));
@@ -400,7 +409,7 @@ t.test('close: replies under way are sent, in bounded time', async (t) => {
   const late = new Client(port);
   t.ok(await until(() => late.closed), 'nobody new');
 
-  const second = await serve(t, { closeMs: 300 });
+  const second = await serve(t, { closeMillis: 300 });
   const stuck = await second.open();
   stuck.socket.pause();
   stuck.write(messages(1_000, 65_535));
@@ -417,10 +426,11 @@ t.test('close: replies under way are sent, in bounded time', async (t) => {
 
 t.test('out of descriptors, on an inherited socket', { skip: process.platform === 'win32' }, async (t) => {
   const program = `
-    import { newTcpCounters, TCP_LIMITS, TcpListener } from ${JSON.stringify(new URL('../../src/dns/tcp.ts', import.meta.url).href)};
+    import { newTcpCounters, TcpListener } from ${JSON.stringify(new URL('../../src/dns/tcp.ts', import.meta.url).href)};
+    import { limits } from ${JSON.stringify(new URL('../../src/limits.ts', import.meta.url).href)};
     const counters = newTcpCounters();
     const echo = { buffer: new Uint8Array(65539), enter() {}, leave() {}, respond: (at, length) => length };
-    await new TcpListener(echo, TCP_LIMITS, counters).listen({ fd: 3 });
+    await new TcpListener(echo, limits.tcp, counters).listen({ fd: 3 });
     setInterval(() => console.log(JSON.stringify({ ...counters, cpu: process.cpuUsage() })), 50);
   `;
   const inherited = createServer().listen(0, '127.0.0.1');

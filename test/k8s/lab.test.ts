@@ -1,11 +1,12 @@
 // A lab on a real disk, followed by the real chokidar. What is looked at is the store, never an event.
+import { limits } from '../../src/limits.ts';
 import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { Lab, LabError, loadLab } from '../../src/k8s/lab.ts';
-import { findingText, MAX_FILE_OCTETS, type Finding } from '../../src/k8s/manifests.ts';
+import { findingText, type Finding } from '../../src/k8s/manifests.ts';
 import { FleetStore } from '../../src/k8s/store.ts';
 
 const examples = path.join(import.meta.dirname, '../../examples/lab');
@@ -79,7 +80,7 @@ t.test('files', async (t) => {
     'EU.west/l.txt': 'x: [',
     'eu.west/m.yaml': '',
   });
-  await writeFile(path.join(dir, 'EU.west/n.yaml'), Buffer.alloc(MAX_FILE_OCTETS + 1, 32));
+  await writeFile(path.join(dir, 'EU.west/n.yaml'), Buffer.alloc(limits.lab.fileOctets + 1, 32));
   await symlink('..', path.join(dir, 'EU.west/b/loop'));
   const { clusters, findings } = await loadLab(dir);
   t.strictSame([...clusters.keys()], ['eu.west']);

@@ -4,7 +4,7 @@ import { isIPv4, isIPv6 } from 'node:net';
 import fc from 'fast-check';
 import t from 'tap';
 import { readAddress } from '../../src/k8s/address.ts';
-import { MAX_REFUSALS } from '../../src/k8s/fields.ts';
+import { limits } from '../../src/limits.ts';
 import { trimObject } from '../../src/k8s/trim.ts';
 import type { TrimDefaults } from '../../src/k8s/trim.ts';
 
@@ -380,8 +380,8 @@ t.test('what stands in for missing fields, and what a store may hold of an ignor
 t.test('refusals and lists are bounded', async (t) => {
   const endpoints = Array.from({ length: 100_000 }, () => ({ addresses: ['127.0.0.1'] }));
   const { refusals, moreRefusals } = trimObject(slice({ endpoints }));
-  t.equal(refusals.length, MAX_REFUSALS);
-  t.equal(moreRefusals, 1000 + 1 - MAX_REFUSALS);
+  t.equal(refusals.length, limits.objects.refusals);
+  t.equal(moreRefusals, 1000 + 1 - limits.objects.refusals);
 });
 
 t.test('nothing throws, and nothing of the raw object is kept', async (t) => {

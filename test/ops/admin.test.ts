@@ -1,7 +1,7 @@
 // The admin port over real sockets: what it answers, and what it lets a client take.
 import net from 'node:net';
 import t, { type Test } from 'tap';
-import { limits } from '../../src/config.ts';
+import { limits } from '../../src/limits.ts';
 import { createLog } from '../../src/log.ts';
 import { type Admin, createAdmin, type Readiness } from '../../src/ops/admin.ts';
 
@@ -118,7 +118,7 @@ t.test('1,000 connections', async (t) => {
     await new Promise<void>((opened) => endings.push(talk(port, 'GET ', () => opened())));
   }
   const served = (await Promise.all(endings)).filter(({ said }) => said.startsWith('HTTP/1.1 408 '));
-  t.equal(served.length, limits.adminConnections, 'the rest got no word');
+  t.equal(served.length, limits.admin.connections, 'the rest got no word');
   t.match((await talk(port, get('/health'))).said, /^HTTP\/1.1 200 /, 'and then it answers again');
 });
 
