@@ -69,7 +69,8 @@ export class Arena {
   private retiredHead = 0;
   private retiredCount = 0;
 
-  private readonly bound: number;
+  /** Octets that the buffer may have. */
+  readonly bound: number;
 
   constructor(seed: number, bound = MAX_IMAGE_OCTETS) {
     const buffer = createImageBuffer(1 << 20);
@@ -147,6 +148,19 @@ export class Arena {
 
   private octetsOf(block: number, sizeClass: number): number {
     return sizeClass === TABLE_CLASS ? this.tables.get(block)! : sizeOf(sizeClass);
+  }
+
+  /** Takes back a block that no reader was ever shown. */
+  release(block: number, octets: number): void {
+    const sizeClass = classOf(octets);
+    this.used -= sizeOf(sizeClass);
+    this.views.words[block >> 2] = this.free[sizeClass]!;
+    this.free[sizeClass] = block;
+  }
+
+  /** Octets that the buffer may still grow by. */
+  get room(): number {
+    return this.bound - this.views.length;
   }
 
   /** Ends an epoch: what was retired so far waits only for readers that entered before now. Once a publication. */

@@ -2,7 +2,7 @@
 // Order of publication: endpoints, then what points at them, so that an SRV target resolves from the moment it is seen.
 // Sources: KEP-1645 specification 2.3 and 2.4 (records), RFC 2782 (SRV owner names), RFC 8020 (empty non-terminals).
 
-import { ede, type } from '../dns/iana.ts';
+import { MAX_NAME_OCTETS, ede, type } from '../dns/iana.ts';
 import { SET_DUAL_STACK, setKind } from '../dns/image.ts';
 import type { Draft } from './draft.ts';
 import type { ImageWriter } from './image-writer.ts';
@@ -36,18 +36,16 @@ export class ServiceCompiler {
     this.zone = zone;
   }
 
-  /** Publishes every name of the service and returns the references of their entries; none for a service without records. */
+  /**
+   * Puts every name of the service, endpoints first, and returns the references of their entries in that order; none for
+   * a service without records. The caller publishes.
+   */
   compile(service: MergedService): number[] {
     this.references = [];
     this.suffix = concatWire(labelsToWire(`${service.name}.${service.namespace}.svc`), this.zone.apex);
     const clusters = this.writer.clusterSet(service.clusters);
     if (service.type === 'Headless') this.headless(service, clusters);
     else this.clusterSetIP(service, clusters);
-    return this.references;
-  }
-
-  /** What the last call published, also where it ended with an error. */
-  get published(): readonly number[] {
     return this.references;
   }
 
@@ -65,20 +63,22 @@ export class ServiceCompiler {
     const numbers = unique(service.ports.map((port) => port.port));
     if (numbers.length > 0) targetSet(draft, numbers, suffix, 0, additional, this.zone.ttlSeconds);
     this.put();
+    const named: ServicePort[] = [];
     for (const [name, ports] of byOwner(service.ports)) {
       if (!this.beginPort(name, clusters)) continue;
+      named.push(...ports);
       const skip = draft.nameOctets - suffix.length;
       targetSet(draft, unique(ports.map((port) => port.port)), suffix, skip, additional, this.zone.ttlSeconds);
       this.put();
     }
-    this.protocols(service.ports, clusters);
+    this.protocols(named, clusters);
   }
 
   private headless(service: MergedService, clusters: number): void {
     if (service.endpoints.length === 0) return;
     const { draft, hosts, suffix } = this;
     hosts.fill(service.endpoints);
-    this.endpoints();
+    this.endpoints(clusters);
     const runs = runsOf(hosts);
     draft.begin(this.zone.number, clusters);
     draft.wire(suffix);
@@ -102,28 +102,30 @@ export class ServiceCompiler {
       ttlSeconds,
     );
     this.put();
-    const ports = runs.flatMap((run) => run.ports);
-    for (const owner of byOwner(ports).keys()) {
+    const named: ServicePort[] = [];
+    for (const [owner, ports] of byOwner(runs.flatMap((run) => run.ports))) {
       if (!this.beginPort(owner, clusters)) continue;
+      named.push(...ports);
       const ofOwner = srvRuns(runs, (port) => ownerOf(port) === owner);
       serviceSet(draft, hosts, ofOwner, this.writer.arena.views, ttlSeconds);
       this.put();
     }
-    this.protocols(ports, clusters);
+    this.protocols(named, clusters);
   }
 
   /** The entries of the endpoints, cluster by cluster, and the empty non-terminals between them and the service. */
-  private endpoints(): void {
+  private endpoints(ofService: number): void {
     const { draft, hosts, writer } = this;
     let cluster = '';
     let clusters = 0;
     let tail = this.suffix;
+    const above = new Set<string>();
     for (let host = 0; host < hosts.count; host++) {
       if (hosts.cluster(host) !== cluster) {
         cluster = hosts.cluster(host);
         clusters = writer.clusterSet([cluster]);
         tail = concatWire(labelsToWire(cluster), this.suffix);
-        this.clusterNames(cluster, clusters);
+        if (this.hasName(host, tail.length)) this.clusterNames(cluster, above, ofService);
       }
       hosts.reference[host] = 0;
       draft.begin(this.zone.number, clusters);
@@ -156,9 +158,20 @@ export class ServiceCompiler {
     }
   }
 
-  /** The empty non-terminals of a cluster id, one a label. Before its hosts: a host of the same name replaces one. */
-  private clusterNames(cluster: string, clusters: number): void {
-    for (let id = cluster; ; id = id.slice(id.indexOf('.') + 1)) {
+  /** Whether any host of the cluster that begins at `host` has a name of at most 255 octets before a tail of so many. */
+  private hasName(host: number, tailOctets: number): boolean {
+    const { hosts } = this;
+    const cluster = hosts.cluster(host);
+    for (let h = host; h < hosts.count && hosts.cluster(h) === cluster; h++) {
+      if (1 + hosts.label(h).length + tailOctets <= MAX_NAME_OCTETS) return true;
+    }
+    return false;
+  }
+
+  /** The empty non-terminals of a cluster id, one a label, but for those in `above`: ids share their last labels. */
+  private clusterNames(cluster: string, above: Set<string>, clusters: number): void {
+    for (let id = cluster; !above.has(id); id = id.slice(id.indexOf('.') + 1)) {
+      above.add(id);
       if (!this.isHost(id)) this.emptyNonTerminal(concatWire(labelsToWire(id), this.suffix), clusters);
       if (!id.includes('.')) return;
     }

@@ -119,12 +119,19 @@ function standTogether(endpoints: readonly MergedEndpoint[]): boolean {
 /** Whether the host label is the address with its dots or colons as hyphens. */
 function isDerived({ host, address }: MergedEndpoint): boolean {
   const length = address.length;
-  if (host.length < length || host.length > length + 1) return false;
+  // The 0 behind an address that ends in a colon.
+  if (host.length === length + 1)
+    return address.endsWith(':') && host.endsWith('-0') && host.startsWith(dashed(address));
+  if (host.length !== length) return false;
   for (let i = 0; i < length; i++) {
     const a = address.charCodeAt(i);
     if (host.charCodeAt(i) !== (a === 0x2e || a === 0x3a ? 0x2d : a)) return false;
   }
   return true;
+}
+
+function dashed(address: string): string {
+  return address.replaceAll(':', '-');
 }
 
 /** The endpoints by cluster and host, each at the place of its host's first. */

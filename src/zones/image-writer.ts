@@ -24,6 +24,9 @@ export class ImageWriter {
   readonly index: NameIndex;
   private readonly key = new Int32Array(KEY_WORDS);
   private readonly seed: number;
+  /** Hash and reference of every entry that was put and not published. */
+  private staged = new Int32Array(512);
+  private stagedCount = 0;
   /** Octets of the blocks behind the header's references, so that they can be retired. */
   private readonly tableOctets = new Map<number, number>();
   /** The set of clusters by number, and its number by name (ids joined by a space, which none contains). */
@@ -41,7 +44,10 @@ export class ImageWriter {
     return this.arena.buffer;
   }
 
-  /** Publishes the draft under its name where it differs from what stands there. Returns the entry's reference. */
+  /**
+   * Prepares the draft's entry, and returns its reference: that of the entry that stands there already where they are
+   * alike, else a new one that `publish` will show. A name is put once before each `publish`. Throws ImageFullError.
+   */
   put(draft: Draft): number {
     const { arena, index } = this;
     const octets = draft.nameOctets;
@@ -53,19 +59,36 @@ export class ImageWriter {
     const at = block >> 2;
     const from = draft.words;
     for (let i = 0; i < draft.length; i++) words[at + i] = from[i]!;
-    const replaced = index.put(hash, block);
-    if (replaced !== 0) this.retireEntry(replaced);
+    if (this.staged.length < (this.stagedCount + 1) * 2) this.enlargeStage();
+    this.staged[this.stagedCount * 2] = hash;
+    this.staged[this.stagedCount * 2 + 1] = block;
+    this.stagedCount++;
     return block;
+  }
+
+  /** Shows what was put, in that order. Throws ImageFullError, having shown nothing, where the index has no room. */
+  publish(): void {
+    this.index.reserve(this.stagedCount);
+    for (let i = 0; i < this.stagedCount; i++) {
+      const replaced = this.index.put(this.staged[i * 2]!, this.staged[i * 2 + 1]!);
+      if (replaced !== 0) this.retireEntry(replaced);
+    }
+    this.stagedCount = 0;
+  }
+
+  /** Forgets what was put and not published: the last good state goes on standing. */
+  discard(): void {
+    const words = this.arena.views.words;
+    for (let i = 0; i < this.stagedCount; i++) {
+      const block = this.staged[i * 2 + 1]!;
+      this.arena.release(block, entryWords(words, block >> 2) * 4);
+    }
+    this.stagedCount = 0;
   }
 
   /** Takes the entry's name out, unless another entry stands for that name by now. */
   remove(reference: number): void {
     if (this.index.remove(this.hashOf(reference), reference)) this.retireEntry(reference);
-  }
-
-  /** Whether this entry stands for its name. Asked before `commit`, so that the block was not used again. */
-  holds(reference: number): boolean {
-    return this.index.holds(this.hashOf(reference), reference);
   }
 
   /** Ends a publication: what it replaced can be used again once the readers have moved on. */
@@ -141,6 +164,12 @@ export class ImageWriter {
     // Lengths of names and sets stand in the words, so a difference in length is a difference before the shorter's end.
     for (let i = 0; i < draft.length; i++) if (words[at + i] !== from[i]) return false;
     return true;
+  }
+
+  private enlargeStage(): void {
+    const larger = new Int32Array(this.staged.length * 2);
+    larger.set(this.staged);
+    this.staged = larger;
   }
 
   private hashOf(reference: number): number {

@@ -3,6 +3,7 @@
 // true. Invariant: a name that is in the zone is in the table that readers see, at every instant.
 
 import { entry, header, index } from '../dns/image.ts';
+import { ImageFullError } from './arena.ts';
 import type { Arena } from './arena.ts';
 
 const LEAST_SLOTS = 1024;
@@ -10,6 +11,8 @@ const LEAST_SLOTS = 1024;
 const FULL = 5 / 8;
 /** Slots copied with each change: the new table is complete before the old one is 11/16 full. */
 const STEP_SLOTS = 16;
+/** Where the image has no room for a new table, names are taken up to this share of the slots. */
+const BRIM = 7 / 8;
 
 /** One table: where it stands and how full it is. */
 interface Table {
@@ -40,6 +43,21 @@ export class NameIndex {
     return slot < 0 ? 0 : this.arena.views.words[slot + 1]!;
   }
 
+  /** Makes sure that `names` new names will be taken. Throws ImageFullError where there is no room for them. */
+  reserve(names: number): void {
+    const table = this.next ?? this.current;
+    const wanted = table.taken + names;
+    if (wanted <= (table.mask + 1) * FULL) return;
+    let slots = table.mask + 1;
+    let octets = 0;
+    while (wanted > slots * FULL) {
+      slots *= 2;
+      octets += tableOctets(slots);
+    }
+    const fits = this.next === undefined && wanted <= (this.current.mask + 1) * BRIM;
+    if (octets > this.arena.room && !fits) throw new ImageFullError(this.arena.bound);
+  }
+
   /** Publishes an entry under its own name, whose hash is `hash`, and returns the reference that it replaced, or 0. */
   put(hash: number, reference: number): number {
     this.step();
@@ -56,13 +74,6 @@ export class NameIndex {
     if (this.next !== undefined) this.erase(this.next, hash, reference);
     this.size--;
     return true;
-  }
-
-  /** Whether this entry stands for its name, whose hash is `hash`. The block must not have been used again. */
-  holds(hash: number, reference: number): boolean {
-    const words = this.arena.views.words;
-    const at = reference >> 2;
-    return this.find(hash, words[at + entry.HEAD]! & 0xff, words, at + entry.NAME) === reference;
   }
 
   /** Every entry's reference, in the order of the slots. Valid until the next change. */
@@ -163,7 +174,13 @@ export class NameIndex {
       if (current.taken <= current.mask * FULL) return;
       let slots = LEAST_SLOTS;
       while (slots < this.size * 2) slots *= 2;
-      this.next = this.create(slots);
+      try {
+        this.next = this.create(slots);
+      } catch (error) {
+        // `reserve` has seen to it that this table is enough.
+        if (error instanceof ImageFullError) return;
+        throw error;
+      }
       this.copied = 0;
     }
     const words = this.arena.views.words;

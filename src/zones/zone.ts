@@ -5,6 +5,7 @@
 import { zoneMode } from '../dns/image.ts';
 import { draftApex, draftSchemaVersion, nameServerNames, zoneRowOf } from './apex.ts';
 import type { ZoneSettings } from './apex.ts';
+import { ImageFullError } from './arena.ts';
 import { ServiceCompiler } from './compile.ts';
 import { Draft } from './draft.ts';
 import type { ImageWriter } from './image-writer.ts';
@@ -16,6 +17,8 @@ import { nameToWire } from './wire.ts';
 const SERIAL_EPOCH = 1_577_836_800;
 const SERIALS_A_SECOND = 4;
 const NUMBER = 0;
+/** A clock that is behind the last serial by more than this was set back: serials then rise without it. */
+const SET_BACK_SECONDS = 60;
 
 export class Zone {
   readonly writer: ImageWriter;
@@ -23,20 +26,22 @@ export class Zone {
   private readonly replica: number;
   private readonly draft = new Draft();
   private readonly compiler: ServiceCompiler;
-  /** References of the entries of every service that has a name, sorted. */
+  /** References of the entries of every service that has a name, in the order in which they were published. */
   private readonly services = new Map<ServiceKey, Int32Array>();
   /** How many services with a name each namespace has, and the entry of `<namespace>.svc`. */
   private readonly namespaces = new Map<string, { services: number; reference: number }>();
   private svcReference = 0;
   private mode: number = zoneMode.UNKNOWN;
   private changed = true;
-  serial = 0;
+  /** Of the last version; before the first one only its residue, the replica, means something. */
+  serial: number;
 
   /** `replica`: 0 to 3, so that two replicas never give one serial to two contents. */
   constructor(writer: ImageWriter, settings: ZoneSettings, replica = 0) {
     this.writer = writer;
     this.settings = settings;
     this.replica = replica;
+    this.serial = replica;
     const apex = nameToWire(settings.zone);
     this.compiler = new ServiceCompiler(writer, this.draft, { number: NUMBER, apex, ttlSeconds: settings.ttlSeconds });
     draftSchemaVersion(this.draft, NUMBER, settings.zone);
@@ -44,35 +49,37 @@ export class Zone {
     for (const [name, addresses] of nameServerNames(settings)) {
       if (name !== settings.zone) this.putHost(name, addresses);
     }
+    writer.publish();
   }
 
-  /** Makes the zone's names of this service those of `service`; undefined, or one without records: it has none. */
+  /**
+   * Makes the zone's names of this service those of `service`; undefined, or one without records: it has none.
+   * Throws ImageFullError, and then what stood goes on standing.
+   */
   apply(namespace: string, name: string, service: MergedService | undefined): void {
     const key = serviceKey(namespace, name);
     const before = this.services.get(key);
-    // Its namespace first: a name's ancestors exist from the moment it does.
     if (before === undefined && service === undefined) return;
-    if (before === undefined) this.enter(namespace);
-    let references: Int32Array = new Int32Array(0);
-    try {
-      if (service !== undefined) references = Int32Array.from(this.compiler.compile(service)).sort();
-    } catch (error) {
-      // The image is full: what stood goes on standing, with what could be published, and all of it stays removable.
-      const standing = [...(before ?? []), ...this.compiler.published].filter((r) => this.writer.holds(r));
-      this.keep(key, namespace, before, Int32Array.from(new Set(standing)).sort());
-      throw error;
+    let now: Int32Array = NONE;
+    if (service !== undefined) {
+      try {
+        // Its namespace first: a name's ancestors exist from the moment it does.
+        if (before === undefined) this.enter(namespace);
+        now = Int32Array.from(this.compiler.compile(service));
+        this.writer.publish();
+      } catch (error) {
+        this.writer.discard();
+        if (before === undefined) this.leave(namespace);
+        throw error;
+      }
     }
-    if (before !== undefined) this.removeMissing(before, references);
-    this.keep(key, namespace, before, references);
-  }
-
-  private keep(key: ServiceKey, namespace: string, before: Int32Array | undefined, references: Int32Array): void {
-    if (references.length > 0) this.services.set(key, references);
+    if (before !== undefined) this.removeMissing(before, now);
+    if (now.length > 0) this.services.set(key, now);
     else {
       this.services.delete(key);
       this.leave(namespace);
     }
-    if (!sameReferences(before, references)) this.changed = true;
+    if (!sameReferences(before, now)) this.changed = true;
     this.writer.commit();
   }
 
@@ -88,25 +95,47 @@ export class Zone {
   /** What a missing name of a service's shape gets: SERVFAIL while a cluster that could know has not synced. */
   setUnknown(unknown: boolean): void {
     const mode = unknown ? zoneMode.UNKNOWN : zoneMode.NXDOMAIN;
-    if (mode === this.mode && this.serial !== 0) return;
+    if (mode === this.mode) return;
     this.mode = mode;
-    this.showRow();
+    try {
+      this.showRow();
+    } catch (error) {
+      if (!(error instanceof ImageFullError)) throw error;
+      // The next version shows it.
+      this.changed = true;
+    }
   }
 
-  /** Gives what changed since the last version a serial; `nowSeconds` since 1970. Says whether there was anything. */
+  /**
+   * Gives what changed since the last version a serial, and says whether it did; `nowSeconds` since 1970. There is one
+   * version a second of the clock at most, so that serials never run ahead of it: a restarted process begins above.
+   * Where the image is full the last version stands until a later call finds room.
+   */
   seal(nowSeconds: number): boolean {
-    if (!this.changed) return false;
-    this.changed = false;
+    const before = this.serial;
     const byClock = SERIALS_A_SECOND * Math.floor(nowSeconds - SERIAL_EPOCH) + this.replica;
-    this.serial = Math.max(byClock, this.serial + SERIALS_A_SECOND) >>> 0;
-    draftApex(this.draft, NUMBER, this.settings, this.serial);
-    this.writer.put(this.draft);
-    this.showRow();
+    const isSetBack = byClock < before - SERIALS_A_SECOND * SET_BACK_SECONDS;
+    const isFirst = before === this.replica;
+    if (!this.changed || (byClock <= before && !isSetBack && !isFirst)) return false;
+    this.serial = Math.max(byClock, before + SERIALS_A_SECOND) >>> 0;
+    try {
+      draftApex(this.draft, NUMBER, this.settings, this.serial);
+      this.writer.put(this.draft);
+      this.showRow();
+    } catch (error) {
+      this.writer.discard();
+      this.serial = before;
+      if (error instanceof ImageFullError) return false;
+      throw error;
+    }
+    this.changed = false;
     return true;
   }
 
+  /** Shows the zone table, then what was put. */
   private showRow(): void {
     this.writer.setZones([zoneRowOf(this.settings, this.serial, this.mode)]);
+    this.writer.publish();
     this.writer.commit();
   }
 
@@ -143,14 +172,27 @@ export class Zone {
     return this.writer.put(draft);
   }
 
-  /** Takes out the entries that stood before and are not among those that stand now; both are sorted. */
+  /** Takes out the entries that stood before and do not now, the last published first: an SRV goes before its target. */
   private removeMissing(before: Int32Array, now: Int32Array): void {
-    let n = 0;
-    for (const reference of before) {
-      while (n < now.length && now[n]! < reference) n++;
-      if (now[n] !== reference) this.writer.remove(reference);
+    if (sameReferences(before, now)) return;
+    const standing = now.slice().sort();
+    for (let i = before.length - 1; i >= 0; i--) {
+      if (!hasSorted(standing, before[i]!)) this.writer.remove(before[i]!);
     }
   }
+}
+
+const NONE = new Int32Array(0);
+
+function hasSorted(sorted: Int32Array, value: number): boolean {
+  let from = 0;
+  let end = sorted.length;
+  while (from < end) {
+    const middle = (from + end) >>> 1;
+    if (sorted[middle]! < value) from = middle + 1;
+    else end = middle;
+  }
+  return sorted[from] === value;
 }
 
 function sameReferences(before: Int32Array | undefined, now: Int32Array): boolean {
