@@ -20,6 +20,7 @@ export interface Libc {
   epollCreate(flags: number): number;
   epollControl(epoll: number, operation: number, fd: number, event: Uint8Array): number;
   epollWait(epoll: number, events: Uint8Array, count: number, timeoutMillis: number): number;
+  usleep(micros: number): number;
   close(fd: number): number;
   errno(): number;
   /** A zeroed block of the C heap that is never freed, and its address. */
@@ -57,9 +58,12 @@ export const socketCall = {
   SO_RCVTIMEO: 20,
   IPPROTO_IP: 0,
   IP_PKTINFO: 8,
+  IP_MTU_DISCOVER: 10,
   IPPROTO_IPV6: 41,
+  IPV6_MTU_DISCOVER: 23,
   IPV6_V6ONLY: 26,
   IPV6_RECVPKTINFO: 49,
+  PMTUDISC_PROBE: 3,
   MSG_DONTWAIT: 0x40,
   MSG_WAITFORONE: 0x10000,
   EPOLL_CLOEXEC: 0o2000000,
@@ -94,6 +98,7 @@ export function loadLibc(): Libc | string {
     epollCreate: library.func('int epoll_create1(int flags)'),
     epollControl: library.func('int epoll_ctl(int epoll, int operation, int fd, void *event)'),
     epollWait: library.func('int epoll_wait(int epoll, void *events, int count, int timeout)'),
+    usleep: library.func('int usleep(uint32_t micros)'),
     close: library.func('int close(int fd)'),
     errno: () => koffi.errno(),
     allocate(octets) {
