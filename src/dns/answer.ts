@@ -3,7 +3,7 @@
 // Sources: RFC 1035 4.1.3 and 4.1.4 (records, pointers), RFC 2181 9 (truncation), RFC 2782 (SRV), RFC 1794 (rotation).
 
 import { HEADER_OCTETS, RECORD_FIXED_OCTETS, classIN, type } from './iana.ts';
-import { SET_DUAL_STACK, entry, setKind } from './image.ts';
+import { SET_WINDOWED, WINDOW_OCTETS, entry, setKind } from './image.ts';
 import type { ImageViews } from './image.ts';
 
 /** RDATA of an SRV record before its target: priority, weight, port. */
@@ -61,30 +61,60 @@ export class AnswerWriter {
     else this.services(set, udp);
   }
 
-  /** A or AAAA: rotated; over UDP cut to whole records, over TCP to a window that both families share. */
+  /** A or AAAA: rotated; over UDP cut to whole records, over TCP to a window. */
   private addresses(set: number, head: number, udp: boolean): void {
     const rdlength = (head & 0xffff) === type.A ? 4 : 16;
-    const octets = this.views.words[set + 1]!;
-    const count = octets / rdlength;
+    const isWindowed = (head & SET_WINDOWED) !== 0;
+    const from = ((set + 2) << 2) + (isWindowed ? WINDOW_OCTETS : 0);
+    const count = (this.views.words[set + 1]! - (isWindowed ? WINDOW_OCTETS : 0)) / rdlength;
     const size = RECORD_FIXED_OCTETS + rdlength;
     const room = this.limit - this.end;
-    let shown = count;
-    let start = 0;
-    if (count * size <= room) {
-      if (count > 1) start = this.rotate(count);
-    } else if (udp) {
-      shown = (room / size) | 0;
-      start = this.rotate(count);
-      this.truncated = true;
-    } else {
-      shown = Math.min(count, (room / ((head & SET_DUAL_STACK) !== 0 ? RECORD_FIXED_OCTETS + 16 : size)) | 0);
-      start = windowStart(count);
+    if (count * size > room && !udp) {
+      if (isWindowed) this.podWindow(set, from, count, rdlength, room);
+      else this.turned(from, count, (room / size) | 0, windowStart(count), rdlength);
+      return;
     }
-    const from = (set + 2) << 2;
+    this.truncated = count * size > room;
+    const shown = this.truncated ? (room / size) | 0 : count;
+    this.turned(from, count, shown, count > 1 ? this.rotate(count) : 0, rdlength);
+  }
+
+  /** `shown` of `count` records from number `start` on, and on from the first. */
+  private turned(from: number, count: number, shown: number, start: number, rdlength: number): void {
     const first = Math.min(shown, count - start);
     this.addressRun(from + start * rdlength, first, rdlength, 0xc0, HEADER_OCTETS);
     this.addressRun(from, shown - first, rdlength, 0xc0, HEADER_OCTETS);
     this.answers = shown;
+  }
+
+  /** The records of the pods in a window that A and AAAA share: it is as wide as AAAA allows. */
+  private podWindow(set: number, from: number, count: number, rdlength: number, room: number): void {
+    const words = this.views.words;
+    const pairs = words[set + 2]!;
+    const skipped = words[set + 3]!;
+    const pods = words[set + 4]!;
+    const width = Math.min(pods, (room / (RECORD_FIXED_OCTETS + 16)) | 0);
+    const start = windowStart(pods);
+    this.podRun(from, start, Math.min(start + width, pods), pairs, skipped, count, rdlength);
+    this.podRun(from, 0, start + width - pods, pairs, skipped, count, rdlength);
+  }
+
+  /** The records of the pods [first, end): those with both families, then those with only this one. */
+  private podRun(
+    from: number,
+    first: number,
+    end: number,
+    pairs: number,
+    skipped: number,
+    count: number,
+    rdlength: number,
+  ): void {
+    const both = Math.max(0, Math.min(end, pairs) - first);
+    this.addressRun(from + first * rdlength, both, rdlength, 0xc0, HEADER_OCTETS);
+    const alone = Math.max(first, pairs + skipped) - skipped;
+    const some = Math.max(0, Math.min(end - skipped, count) - alone);
+    this.addressRun(from + alone * rdlength, some, rdlength, 0xc0, HEADER_OCTETS);
+    this.answers += both + some;
   }
 
   /** Records of RDATA that stand one behind another in the image; the owner is the pointer `high`, `low`. */

@@ -70,8 +70,13 @@ export const entry = { HEAD: 0, ORIGIN: 1, NAME: 2 } as const;
  * FAILURE: SERVFAIL for this type; the payload is an Extended DNS Error option as it goes into the OPT.
  */
 export const setKind = { ADDRESSES: 0, BODY: 1, SERVICES: 2, FAILURE: 3 } as const;
-/** Flag in a set's word 0: its endpoints have both families, so a window is as wide as AAAA allows (bit 24). */
-export const SET_DUAL_STACK = 1 << 24;
+/**
+ * Flag in word 0 of a set of ADDRESSES: no message may hold all of this name's A or AAAA records, so both families are
+ * shown through one window over the pods. Before the RDATA three words stand then: pods with both families, whose records
+ * come first; pods with only the other family that come before those with only this one; pods in all.
+ */
+export const SET_WINDOWED = 1 << 24;
+export const WINDOW_OCTETS = 12;
 
 /**
  * Zone table block: word 0 = zones; then one word a zone: words from the block to its row. A row:

@@ -84,8 +84,10 @@ export class Responder {
     const qtype = query.qtype;
     let set = reader.firstSet;
     for (let sets = reader.sets; sets > 0; sets--) {
-      // ANY gets one set, the entry's first: the smallest reply that is true (RFC 8482 4.1).
-      if ((words[set]! & 0xffff) === qtype || qtype === type.ANY) return this.answerSet(at, found, set);
+      const head = words[set]!;
+      // ANY gets one set, the first that can be answered: the smallest reply that is true (RFC 8482 4.1).
+      const isAny = qtype === type.ANY && (((head >>> 16) & 0xff) !== setKind.FAILURE || sets === 1);
+      if ((head & 0xffff) === qtype || isAny) return this.answerSet(at, found, set);
       set += 2 + ((words[set + 1]! + 3) >> 2);
     }
     return this.negative(at, (words[found]! >>> 8) & 0xff, rcode.NOERROR, found);

@@ -3,13 +3,14 @@
 // Sources: KEP-1645 specification 2.3 and 2.4 (records), RFC 2782 (SRV owner names), RFC 8020 (empty non-terminals).
 
 import { MAX_NAME_OCTETS, ede, type } from '../dns/iana.ts';
-import { SET_DUAL_STACK, setKind } from '../dns/image.ts';
+import { setKind } from '../dns/image.ts';
 import type { Draft } from './draft.ts';
 import type { ImageWriter } from './image-writer.ts';
 import { HostTable } from './hosts.ts';
 import type { MergedService, ServicePort } from './objects.ts';
 import { serviceSet, targetSet } from './srv.ts';
 import type { SrvRun } from './srv.ts';
+import { needsWindow, windowedSets } from './window.ts';
 import { concatWire, labelsToWire } from './wire.ts';
 
 /** The zone that services are compiled into. */
@@ -83,16 +84,7 @@ export class ServiceCompiler {
     draft.begin(this.zone.number, clusters);
     draft.wire(suffix);
     if (!draft.endName()) return;
-    const { v4, v6 } = hosts.families(0, hosts.endpoints.length);
-    if (v4 > 0) {
-      draft.beginSet(type.A, setKind.ADDRESSES, v6 > 0 ? SET_DUAL_STACK : 0);
-      hosts.eachIpv4((address) => {
-        draft.ipv4(address);
-      });
-      draft.endSet();
-    }
-    const sixes = v6 > 0 ? hosts.endpoints.filter(({ family }) => family === 6).map(({ address }) => address) : [];
-    if (v6 > 0) draft.addressSet(unique(sixes), 6, v4 > 0);
+    this.serviceAddresses();
     const { ttlSeconds } = this.zone;
     serviceSet(
       draft,
@@ -111,6 +103,25 @@ export class ServiceCompiler {
       this.put();
     }
     this.protocols(named, clusters);
+  }
+
+  /** A and AAAA of all endpoints, no address twice: two clusters can share one. */
+  private serviceAddresses(): void {
+    const { draft, hosts } = this;
+    const { v4, v6 } = hosts.families(0, hosts.endpoints.length);
+    if (v4 > 0 && v6 > 0 && needsWindow(v4, v6)) {
+      windowedSets(draft, hosts.endpoints);
+      return;
+    }
+    if (v4 > 0) {
+      draft.beginSet(type.A, setKind.ADDRESSES);
+      hosts.eachIpv4((address) => {
+        draft.ipv4(address);
+      });
+      draft.endSet();
+    }
+    if (v6 === 0) return;
+    draft.addressSet(unique(hosts.endpoints.filter(({ family }) => family === 6).map(({ address }) => address)), 6);
   }
 
   /** The entries of the endpoints, cluster by cluster, and the empty non-terminals between them and the service. */
@@ -144,10 +155,9 @@ export class ServiceCompiler {
   private hostAddresses(from: number, end: number): void {
     const { draft, hosts } = this;
     const { v4, v6 } = hosts.families(from, end);
-    const flags = v4 > 0 && v6 > 0 ? SET_DUAL_STACK : 0;
     for (const family of [4, 6] as const) {
       if ((family === 4 ? v4 : v6) === 0) continue;
-      draft.beginSet(family === 4 ? type.A : type.AAAA, setKind.ADDRESSES, flags);
+      draft.beginSet(family === 4 ? type.A : type.AAAA, setKind.ADDRESSES);
       for (let i = from; i < end; i++) {
         const endpoint = hosts.endpoints[i]!;
         if (endpoint.family !== family) continue;
@@ -220,9 +230,8 @@ interface PortRun {
 }
 
 function addressSets(draft: Draft, v4: readonly string[], v6: readonly string[]): void {
-  const dual = v4.length > 0 && v6.length > 0;
-  if (v4.length > 0) draft.addressSet(v4, 4, dual);
-  if (v6.length > 0) draft.addressSet(v6, 6, dual);
+  if (v4.length > 0) draft.addressSet(v4, 4);
+  if (v6.length > 0) draft.addressSet(v6, 6);
 }
 
 /** Hosts by their ports; slices share arrays, so the ports of most hosts are looked at once. */

@@ -3,7 +3,7 @@
 // One draft is used again for every entry: compiling a fleet makes no garbage here.
 
 import { MAX_NAME_OCTETS, RECORD_FIXED_OCTETS, classIN, ednsOption, type } from '../dns/iana.ts';
-import { SET_DUAL_STACK, entry, setKind, wordsOf } from '../dns/image.ts';
+import { entry, setKind, wordsOf } from '../dns/image.ts';
 
 /** Sets an entry can hold: eight bits in a variant's word. */
 const MAX_SETS = 255;
@@ -131,9 +131,9 @@ export class Draft {
     this.uint16(rdlength);
   }
 
-  /** A whole set of addresses. `dual`: the name has the other family too. */
-  addressSet(addresses: readonly string[], family: 4 | 6, dual: boolean): void {
-    this.beginSet(family === 4 ? type.A : type.AAAA, setKind.ADDRESSES, dual ? SET_DUAL_STACK : 0);
+  /** A whole set of addresses. */
+  addressSet(addresses: readonly string[], family: 4 | 6): void {
+    this.beginSet(family === 4 ? type.A : type.AAAA, setKind.ADDRESSES);
     for (const address of addresses) this.address(address, family);
     this.endSet();
   }

@@ -214,7 +214,9 @@ function endpointsInOrder(sources: ReadonlyMap<string, SourceEndpoints>): Merged
     joined.sort(
       (a, b) => compareText(a.place, b.place) || compareText(a.address, b.address) || compareText(a.host, b.host),
     );
-    for (const { host, address, family, ports } of joined) endpoints.push({ cluster, host, address, family, ports });
+    for (const { host, address, family, ports, place } of joined) {
+      endpoints.push({ cluster, host, address, family, pod: place, ports });
+    }
   }
   return endpoints;
 }

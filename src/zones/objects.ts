@@ -100,6 +100,8 @@ export interface MergedEndpoint {
   readonly host: string;
   readonly address: string;
   readonly family: 4 | 6;
+  /** What the addresses of one pod have in common, within its cluster: uid, hostname or address. Absent: the host. */
+  readonly pod?: string;
   /** Named ports only, without repeats; the same array is shared by the endpoints of a slice. */
   readonly ports: readonly ServicePort[];
 }

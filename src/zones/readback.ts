@@ -2,7 +2,7 @@
 // It reads what readers are given, never the objects behind it, so a dump shows what is answered.
 
 import { RECORD_FIXED_OCTETS, type, typeNames } from '../dns/iana.ts';
-import { MAX_VIEWS, entry, header, setKind, wordsOf } from '../dns/image.ts';
+import { MAX_VIEWS, SET_WINDOWED, WINDOW_OCTETS, entry, header, setKind, wordsOf } from '../dns/image.ts';
 import type { ImageWriter } from './image-writer.ts';
 import { wireToText } from './wire.ts';
 
@@ -52,8 +52,10 @@ function readSet(words: Int32Array, octets: Uint8Array, set: number, owner: stri
   const length = words[set + 1]!;
   const base = { owner, type: rrtype, ttlSeconds, failure: '' };
   switch ((words[set]! >>> 16) & 0xff) {
-    case setKind.ADDRESSES:
-      return { ...base, rdata: slices(octets, from, length, rrtype === type.A ? 4 : 16) };
+    case setKind.ADDRESSES: {
+      const skip = (words[set]! & SET_WINDOWED) === 0 ? 0 : WINDOW_OCTETS;
+      return { ...base, rdata: slices(octets, from + skip, length - skip, rrtype === type.A ? 4 : 16) };
+    }
     case setKind.BODY:
       return { ...base, ...readBody(octets, from + 8, words[set + 3]!) };
     case setKind.SERVICES:

@@ -60,27 +60,32 @@ export class Zone {
     const key = serviceKey(namespace, name);
     const before = this.services.get(key);
     if (before === undefined && service === undefined) return;
-    let now: Int32Array = NONE;
-    if (service !== undefined) {
-      try {
-        // Its namespace first: a name's ancestors exist from the moment it does.
-        if (before === undefined) this.enter(namespace);
-        now = Int32Array.from(this.compiler.compile(service));
-        this.writer.publish();
-      } catch (error) {
-        this.writer.discard();
-        if (before === undefined) this.leave(namespace);
-        throw error;
-      }
-    }
+    const now = service === undefined ? NONE : this.prepare(namespace, service, before === undefined);
     if (before !== undefined) this.removeMissing(before, now);
     if (now.length > 0) this.services.set(key, now);
-    else {
-      this.services.delete(key);
-      this.leave(namespace);
-    }
+    else if (this.services.delete(key)) this.leave(namespace);
     if (!sameReferences(before, now)) this.changed = true;
     this.writer.commit();
+  }
+
+  /** Publishes the service's entries, and those of its namespace where it is new; all of it or nothing. */
+  private prepare(namespace: string, service: MergedService, isNew: boolean): Int32Array {
+    // Its namespace first: a name's ancestors exist from the moment it does.
+    let isPublished = false;
+    try {
+      if (isNew) this.enter(namespace);
+      const references = this.compiler.compile(service);
+      if (references.length > 0) {
+        this.writer.publish();
+        isPublished = true;
+      }
+      return Int32Array.from(references);
+    } finally {
+      if (!isPublished) {
+        if (isNew) this.leave(namespace);
+        this.writer.discard();
+      }
+    }
   }
 
   /** Services that have a name now. */
@@ -167,8 +172,8 @@ export class Zone {
     draft.begin(NUMBER, 0);
     draft.wire(nameToWire(name));
     draft.endName();
-    if (v4.length > 0) draft.addressSet(v4, 4, v6.length > 0);
-    if (v6.length > 0) draft.addressSet(v6, 6, v4.length > 0);
+    if (v4.length > 0) draft.addressSet(v4, 4);
+    if (v6.length > 0) draft.addressSet(v6, 6);
     return this.writer.put(draft);
   }
 
