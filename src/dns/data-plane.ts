@@ -11,10 +11,11 @@ import { networkInterfaces } from 'node:os';
 import { extname } from 'node:path';
 import process from 'node:process';
 import { Worker } from 'node:worker_threads';
-import type { BoundAddress } from './dgram.ts';
 import { loadLibc } from './ffi.ts';
 import type { Libc } from './ffi.ts';
 import { requestStop } from './image.ts';
+import { ListenError } from './listen-error.ts';
+import type { BoundAddress } from './listen-error.ts';
 import type { TcpLimits } from './tcp.ts';
 import { RECEIVE_BUFFER_OCTETS, SocketError, canReceiveMany, openUdpSocket } from './udp-socket.ts';
 import type { UdpSocket } from './udp-socket.ts';
@@ -34,9 +35,6 @@ export interface DataPlaneOptions {
   readonly onDeath: (reason: Error) => void;
 }
 
-/** An address that cannot be bound. */
-export class ListenError extends Error {}
-
 export class DataPlane {
   /** What is listened on, port numbers filled in. */
   readonly listening: readonly BoundAddress[];
@@ -44,7 +42,7 @@ export class DataPlane {
   private readonly image: SharedArrayBuffer;
   private readonly threads: readonly Worker[];
   private readonly state: { closing: boolean };
-  private readonly onExit: () => void;
+  private readonly release: () => void;
 
   private constructor(
     image: SharedArrayBuffer,
@@ -52,14 +50,14 @@ export class DataPlane {
     engine: 'mmsg' | 'dgram',
     threads: readonly Worker[],
     state: { closing: boolean },
-    onExit: () => void,
+    release: () => void,
   ) {
     this.image = image;
     this.listening = listening;
     this.engine = engine;
     this.threads = threads;
     this.state = state;
-    this.onExit = onExit;
+    this.release = release;
   }
 
   /** Binds every address over UDP and TCP and starts the threads. Throws ListenError when an address cannot be had. */
@@ -69,21 +67,26 @@ export class DataPlane {
       requestStop(image);
     };
     process.on('exit', onExit);
+    let closeSockets = (): void => undefined;
+    const release = (): void => {
+      closeSockets();
+      process.off('exit', onExit);
+    };
     const state = { closing: false };
     const threads: Worker[] = [];
     try {
       const listen = await Promise.all(options.listen.map(chooseNumber));
       const udp = planUdp(options, listen);
+      closeSockets = udp.close;
       const tasks: WorkerTask[] = udp.serve.map((serve, reader) => ({ image, reader, serve }));
       const tcp = { engine: 'tcp', addresses: listen, limits: tcpLimits } as const;
       tasks.push({ image, reader: tasks.length, serve: tcp });
-      for (const task of tasks) threads.push(await startThread(task, listen, state, options.onDeath));
-      return new DataPlane(image, listen, udp.engine, threads, state, onExit);
+      for (const task of tasks) threads.push(await startThread(task, state, options.onDeath));
+      return new DataPlane(image, listen, udp.engine, threads, state, release);
     } catch (error) {
       state.closing = true;
-      requestStop(image);
-      for (const thread of threads) thread.postMessage(CLOSE);
-      process.off('exit', onExit);
+      await stopThreads(image, threads);
+      release();
       throw error;
     }
   }
@@ -92,34 +95,53 @@ export class DataPlane {
   async close(): Promise<void> {
     if (this.state.closing) return;
     this.state.closing = true;
-    const ended = this.threads.map((thread) => once(thread, 'exit'));
-    for (const thread of this.threads) thread.postMessage(CLOSE);
-    requestStop(this.image);
-    await Promise.all(ended);
-    process.off('exit', this.onExit);
+    await stopThreads(this.image, this.threads);
+    this.release();
   }
+}
+
+async function stopThreads(image: SharedArrayBuffer, threads: readonly Worker[]): Promise<void> {
+  const ended = threads.map((thread) => once(thread, 'exit'));
+  for (const thread of threads) thread.postMessage(CLOSE);
+  requestStop(image);
+  await Promise.all(ended);
 }
 
 interface UdpPlan {
   readonly engine: 'mmsg' | 'dgram';
   readonly serve: WorkerTask['serve'][];
+  /** Closes what was opened here, once no thread uses it. */
+  readonly close: () => void;
 }
 
 /** Which engine serves UDP, and what each of its threads does. With mmsg the sockets are open when this returns. */
 function planUdp(options: DataPlaneOptions, listen: readonly BoundAddress[]): UdpPlan {
   const { udp, workers, onHint } = options;
   if (udp !== 'dgram') {
-    const libc = loadLibc();
-    const opened = typeof libc === 'string' ? libc : openAll(libc, listen, onHint);
-    if (typeof opened !== 'string') {
-      return { engine: 'mmsg', serve: Array.from({ length: workers }, () => ({ engine: 'mmsg', sockets: opened })) };
-    }
-    if (udp === 'mmsg') throw new ListenError(`--udp mmsg: ${opened}`);
-    onHint(`UDP by node:dgram, at about twice the CPU a query: ${opened}`);
+    const plan = planMmsg(workers, listen, onHint);
+    if (typeof plan !== 'string') return plan;
+    if (udp === 'mmsg') throw new ListenError(`--udp mmsg: ${plan}`);
+    onHint(`UDP by node:dgram, at about twice the CPU a query: ${plan}`);
   }
   const addresses = listen.flatMap(localAddresses);
   const shared = workers > 1;
-  return { engine: 'dgram', serve: Array.from({ length: workers }, () => ({ engine: 'dgram', addresses, shared })) };
+  const serve = Array.from({ length: workers }, () => ({ engine: 'dgram', addresses, shared }) as const);
+  return { engine: 'dgram', serve, close: () => undefined };
+}
+
+/** The plan with recvmmsg, or why it is out of reach. */
+function planMmsg(workers: number, listen: readonly BoundAddress[], onHint: (hint: string) => void): UdpPlan | string {
+  const libc = loadLibc();
+  if (typeof libc === 'string') return libc;
+  const sockets = openAll(libc, listen, onHint);
+  if (typeof sockets === 'string') return sockets;
+  return {
+    engine: 'mmsg',
+    serve: Array.from({ length: workers }, () => ({ engine: 'mmsg', sockets }) as const),
+    close() {
+      for (const { fd } of sockets) libc.close(fd);
+    },
+  };
 }
 
 /** A socket for every address, or why recvmmsg is out of reach. */
@@ -133,7 +155,7 @@ function openAll(libc: Libc, listen: readonly BoundAddress[], onHint: (message: 
       sockets.push(openUdpSocket(libc, host, port));
     } catch (error) {
       closeAll();
-      if (error instanceof SocketError) throw new ListenError(refusal({ host, port }, error.code, 'UDP'));
+      if (error instanceof SocketError) throw ListenError.of('--listen', { host, port }, error.code, 'UDP');
       throw error;
     }
   }
@@ -153,7 +175,6 @@ function openAll(libc: Libc, listen: readonly BoundAddress[], onHint: (message: 
 
 async function startThread(
   task: WorkerTask,
-  listen: readonly BoundAddress[],
   state: { closing: boolean },
   onDeath: (reason: Error) => void,
 ): Promise<Worker> {
@@ -166,9 +187,8 @@ async function startThread(
   });
   if (!report.bound) {
     const over = task.serve.engine === 'tcp' ? 'TCP' : 'UDP';
-    const address = listen.find(({ host }) => host === report.where) ?? { host: report.where, port: 0 };
     await thread.terminate();
-    throw new ListenError(refusal(address, report.code, over));
+    throw ListenError.of('--listen', report.where, report.code, over);
   }
   let reason: Error | undefined;
   thread.removeAllListeners('error');
@@ -181,26 +201,17 @@ async function startThread(
   return thread;
 }
 
-/** One line that names the flag, the address and the reason. */
-function refusal(address: BoundAddress, code: string, over: string): string {
-  const { host, port } = address;
-  const where = `--listen ${host.includes(':') ? `[${host}]` : host}:${String(port)}`;
-  const reasons: Record<string, string> = {
-    EADDRINUSE: 'the port is in use',
-    EACCES: 'no permission for this port (below 1024 it needs CAP_NET_BIND_SERVICE; 1053 does not)',
-    EPERM: 'no permission for this port',
-    EADDRNOTAVAIL: 'this machine has no such address',
-  };
-  return `${where}: ${reasons[code] ?? code} (${over})`;
-}
-
 /** Port 0 becomes one number that is free over UDP and TCP. */
 async function chooseNumber(address: BoundAddress): Promise<BoundAddress> {
   if (address.port !== 0) return address;
   for (let tries = 0; tries < 16; tries++) {
     const server = createServer();
     server.listen(0, address.host);
-    await once(server, 'listening');
+    try {
+      await once(server, 'listening');
+    } catch (error) {
+      throw ListenError.of('--listen', address, (error as NodeJS.ErrnoException).code ?? String(error));
+    }
     const { port } = server.address() as AddressInfo;
     const socket = createSocket(address.host.includes(':') ? 'udp6' : 'udp4');
     const free = await new Promise<boolean>((resolve) => {
@@ -216,7 +227,7 @@ async function chooseNumber(address: BoundAddress): Promise<BoundAddress> {
     await once(server, 'close');
     if (free) return { host: address.host, port };
   }
-  throw new ListenError(`--listen ${address.host}:0: no number is free over UDP and TCP`);
+  throw ListenError.of('--listen', address, 'no number is free over UDP and TCP');
 }
 
 /** dgram cannot choose a reply's source, so a wildcard becomes every address of this machine in its family. */

@@ -6,6 +6,7 @@ import { createSocket } from 'node:dgram';
 import type { RemoteInfo, Socket } from 'node:dgram';
 import { isIPv6 } from 'node:net';
 import { counter, stopRequested } from './image.ts';
+import type { BoundAddress } from './listen-error.ts';
 import { Responder, transport } from './respond.ts';
 import { RECEIVE_BUFFER_OCTETS } from './udp-socket.ts';
 
@@ -13,11 +14,6 @@ const BUFFER_OCTETS = 65_536;
 /** Replies waiting in the kernel's and libuv's queues; beyond, they are dropped, as the network would. */
 const MOST_QUEUED_OCTETS = 1 << 20;
 const STOP_CHECK_MILLIS = 200;
-
-export interface BoundAddress {
-  readonly host: string;
-  readonly port: number;
-}
 
 /** Serves on these addresses until the stop flag is set. Resolves once all are bound, with the ports. */
 export async function serveDgram(

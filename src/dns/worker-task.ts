@@ -1,6 +1,6 @@
 // What the data plane and its threads say to each other; apart from worker.ts, whose import would run it.
 
-import type { BoundAddress } from './dgram.ts';
+import type { BoundAddress } from './listen-error.ts';
 import type { TcpLimits } from './tcp.ts';
 import type { UdpSocket } from './udp-socket.ts';
 
@@ -16,7 +16,7 @@ export interface WorkerTask {
 
 /** The worker's one message. */
 export type WorkerReport =
-  { readonly bound: true } | { readonly bound: false; readonly code: string; readonly where: string };
+  { readonly bound: true } | { readonly bound: false; readonly code: string; readonly where: BoundAddress };
 
 /** Sent to the TCP worker: finish the replies under way and end. */
 export const CLOSE = 'close';

@@ -36,7 +36,7 @@ switch (serve.engine) {
       try {
         await serveDgram([address], serve.shared, image, reader);
       } catch (error) {
-        report({ bound: false, code: codeOf(error), where: address.host });
+        report({ bound: false, code: codeOf(error), where: address });
       }
     }
     report({ bound: true });
@@ -54,7 +54,7 @@ switch (serve.engine) {
       try {
         await listener.listen(address);
       } catch (error) {
-        report({ bound: false, code: codeOf(error), where: address.host });
+        report({ bound: false, code: codeOf(error), where: address });
       }
     }
     parentPort!.on('message', (message) => {

@@ -5,7 +5,8 @@
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type AddressInfo, isIPv4, isIPv6 } from 'node:net';
-import { type Address, formatAddress } from '../config.ts';
+import { type Address } from '../config.ts';
+import { ListenError } from '../dns/listen-error.ts';
 import { limits } from '../limits.ts';
 import { type Log } from '../log.ts';
 
@@ -59,7 +60,9 @@ export function createAdmin({ address, ready, log, requestMillis = limits.admin.
   return {
     start: () =>
       new Promise((resolve, reject) => {
-        server.once('error', (error: NodeJS.ErrnoException) => reject(bindError(address, error)));
+        server.once('error', (error: NodeJS.ErrnoException) =>
+          reject(ListenError.of('--admin', address, error.code ?? error.message)),
+        );
         server.listen({ host: address.host, port: address.port, backlog: limits.admin.connections }, () => {
           server.removeAllListeners('error');
           server.on('error', (error) => log.error({ error }, 'admin port failed'));
@@ -115,14 +118,4 @@ function send(response: ServerResponse, { status, body, type = 'text/plain; char
 function isOwnHost(host: string): boolean {
   const [, v6, other = ''] = /^(?:\[([^[\]]+)\]|([^:[\]]+))(?::\d{1,5})?$/.exec(host) ?? [];
   return v6 === undefined ? isIPv4(other) || other.toLowerCase() === 'localhost' : isIPv6(v6);
-}
-
-function bindError(address: Address, error: NodeJS.ErrnoException): Error {
-  const why: Readonly<Record<string, string>> = {
-    EADDRINUSE: 'the port is in use',
-    EADDRNOTAVAIL: 'this machine has no such address',
-    EACCES: 'no permission to bind this port',
-  };
-  const reason = why[error.code ?? ''] ?? error.message;
-  return new Error(`--admin ${formatAddress(address)}: ${reason}`, { cause: error });
 }
