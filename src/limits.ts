@@ -75,6 +75,6 @@ export const limits = {
     /** Changes are answered at once and gathered into at most one sealed version, one serial, in this time. */
     sealMillis: 1_000,
     /** The main thread publishes for so long, then lets its other work go on. */
-    publishSliceMillis: 10,
+    publishSliceMillis: 5,
   },
 } as const;

@@ -10,6 +10,8 @@ import type { ImageViews } from './image.ts';
 const SRV_FIXED_OCTETS = 6;
 /** Pointers reach offsets below this, RFC 1035 4.1.4. */
 const POINTER_LIMIT = 0x4000;
+/** The pointer to the question's name, RFC 1035 4.1.4. */
+const QUESTION_NAME = 0xc000 | HEADER_OCTETS;
 /** Weight of every SRV record: endpoints are equals. */
 const SRV_WEIGHT = 100;
 /** A set too large for any message shows a window of its endpoints that moves on this often. */
@@ -22,7 +24,8 @@ const GOLDEN = 0x9e3779b1;
  * Invariant: `end <= limit` after every method, and octets in [at, end) are all written by this message.
  */
 export class AnswerWriter {
-  readonly buffer: Uint8Array;
+  /** The message's buffer, for writing four octets at a time wherever they fall. */
+  readonly message: DataView;
   readonly views: ImageViews;
   /** Offset of the message in `buffer`. */
   at = 0;
@@ -37,7 +40,7 @@ export class AnswerWriter {
   private turn = 0;
 
   constructor(buffer: Uint8Array, views: ImageViews) {
-    this.buffer = buffer;
+    this.message = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
     this.views = views;
   }
 
@@ -82,8 +85,8 @@ export class AnswerWriter {
   /** `shown` of `count` records from number `start` on, and on from the first. */
   private turned(from: number, count: number, shown: number, start: number, rdlength: number): void {
     const first = Math.min(shown, count - start);
-    this.addressRun(from + start * rdlength, first, rdlength, 0xc0, HEADER_OCTETS);
-    this.addressRun(from, shown - first, rdlength, 0xc0, HEADER_OCTETS);
+    this.addressRun(from + start * rdlength, first, rdlength, QUESTION_NAME);
+    this.addressRun(from, shown - first, rdlength, QUESTION_NAME);
     this.answers = shown;
   }
 
@@ -110,36 +113,34 @@ export class AnswerWriter {
     rdlength: number,
   ): void {
     const both = Math.max(0, Math.min(end, pairs) - first);
-    this.addressRun(from + first * rdlength, both, rdlength, 0xc0, HEADER_OCTETS);
+    this.addressRun(from + first * rdlength, both, rdlength, QUESTION_NAME);
     const alone = Math.max(first, pairs + skipped) - skipped;
     const some = Math.max(0, Math.min(end - skipped, count) - alone);
-    this.addressRun(from + alone * rdlength, some, rdlength, 0xc0, HEADER_OCTETS);
+    this.addressRun(from + alone * rdlength, some, rdlength, QUESTION_NAME);
     this.answers += both + some;
   }
 
-  /** Records of RDATA that stand one behind another in the image; the owner is the pointer `high`, `low`. */
-  private addressRun(from: number, count: number, rdlength: number, high: number, low: number): void {
-    const buffer = this.buffer;
-    const octets = this.views.octets;
-    const ttl = this.ttl;
+  /** Records of RDATA that stand one behind another at octet `from` of the image; their owner is the pointer `owner`. */
+  private addressRun(from: number, count: number, rdlength: number, owner: number): void {
+    const message = this.message;
+    const words = this.views.words;
+    const typed = (owner << 16) | (rdlength === 4 ? type.A : type.AAAA);
+    const classed = (classIN << 16) | (this.ttl >>> 16);
+    const sized = (this.ttl << 16) | rdlength;
+    let word = from >> 2;
     let p = this.end;
     for (let i = 0; i < count; i++) {
-      buffer[p] = high;
-      buffer[p + 1] = low;
-      buffer[p + 2] = 0;
-      buffer[p + 3] = rdlength === 4 ? type.A : type.AAAA;
-      buffer[p + 4] = 0;
-      buffer[p + 5] = classIN;
-      buffer[p + 6] = ttl >>> 24;
-      buffer[p + 7] = ttl >>> 16;
-      buffer[p + 8] = ttl >>> 8;
-      buffer[p + 9] = ttl;
-      buffer[p + 10] = 0;
-      buffer[p + 11] = rdlength;
-      p += RECORD_FIXED_OCTETS;
-      for (let k = 0; k < rdlength; k++) buffer[p + k] = octets[from + k]!;
-      p += rdlength;
-      from += rdlength;
+      message.setInt32(p, typed);
+      message.setInt32(p + 4, classed);
+      message.setInt32(p + 8, sized);
+      message.setInt32(p + 12, words[word++]!, true);
+      p += RECORD_FIXED_OCTETS + 4;
+      if (rdlength === 4) continue;
+      message.setInt32(p, words[word]!, true);
+      message.setInt32(p + 4, words[word + 1]!, true);
+      message.setInt32(p + 8, words[word + 2]!, true);
+      word += 3;
+      p += 12;
     }
     this.end = p;
   }
@@ -165,11 +166,14 @@ export class AnswerWriter {
     }
   }
 
-  private copy(from: number, count: number): void {
-    const buffer = this.buffer;
-    const octets = this.views.octets;
+  /** Copies octets of the image, four at a time. */
+  copy(from: number, count: number): void {
+    const message = this.message;
+    const image = this.views.view;
     const to = this.end;
-    for (let k = 0; k < count; k++) buffer[to + k] = octets[from + k]!;
+    let k = 0;
+    for (; k + 4 <= count; k += 4) message.setInt32(to + k, image.getInt32(from + k, true), true);
+    for (; k < count; k++) message.setUint8(to + k, image.getUint8(from + k));
     this.end = to + count;
   }
 
@@ -251,27 +255,14 @@ export class AnswerWriter {
   private service(port: number, target: number): boolean {
     const nameOctets = this.views.words[target + entry.HEAD]! & 0xff;
     const rdlength = SRV_FIXED_OCTETS + nameOctets;
-    const buffer = this.buffer;
+    const message = this.message;
     const p = this.end;
     if (RECORD_FIXED_OCTETS + rdlength > this.limit - p) return false;
-    buffer[p] = 0xc0;
-    buffer[p + 1] = HEADER_OCTETS;
-    buffer[p + 2] = 0;
-    buffer[p + 3] = type.SRV;
-    buffer[p + 4] = 0;
-    buffer[p + 5] = classIN;
-    buffer[p + 6] = this.ttl >>> 24;
-    buffer[p + 7] = this.ttl >>> 16;
-    buffer[p + 8] = this.ttl >>> 8;
-    buffer[p + 9] = this.ttl;
-    buffer[p + 10] = rdlength >>> 8;
-    buffer[p + 11] = rdlength;
-    buffer[p + 12] = 0;
-    buffer[p + 13] = 0;
-    buffer[p + 14] = 0;
-    buffer[p + 15] = SRV_WEIGHT;
-    buffer[p + 16] = port >>> 8;
-    buffer[p + 17] = port;
+    message.setInt32(p, (QUESTION_NAME << 16) | type.SRV);
+    message.setInt32(p + 4, (classIN << 16) | (this.ttl >>> 16));
+    message.setInt32(p + 8, (this.ttl << 16) | rdlength);
+    message.setInt32(p + 12, SRV_WEIGHT);
+    message.setInt16(p + 16, port);
     this.end = p + RECORD_FIXED_OCTETS + SRV_FIXED_OCTETS;
     this.copy((target + entry.NAME) << 2, nameOctets);
     this.answers++;
@@ -305,7 +296,7 @@ export class AnswerWriter {
       const octets = words[set + 1]!;
       const count = octets / rdlength;
       if (count * (RECORD_FIXED_OCTETS + rdlength) <= this.limit - this.end) {
-        this.addressRun((set + 2) << 2, count, rdlength, 0xc0 | (owner >>> 8), owner & 0xff);
+        this.addressRun((set + 2) << 2, count, rdlength, 0xc000 | owner);
         this.additional += count;
       }
       set += 2 + ((octets + 3) >> 2);

@@ -121,6 +121,8 @@ export class ImageViews {
   length = 0;
   words!: Int32Array;
   octets!: Uint8Array;
+  /** For reading four octets at a time wherever they begin. */
+  view!: DataView;
 
   constructor(buffer: SharedArrayBuffer) {
     this.buffer = buffer;
@@ -132,6 +134,7 @@ export class ImageViews {
     this.length = this.buffer.byteLength;
     this.words = new Int32Array(this.buffer, 0, this.length >> 2);
     this.octets = new Uint8Array(this.buffer, 0, this.length);
+    this.view = new DataView(this.buffer, 0, this.length);
   }
 }
 

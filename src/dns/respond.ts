@@ -138,14 +138,15 @@ export class Responder {
   private negative(at: number, zone: number, code: number, found: number): number {
     const query = this.query;
     const row = this.reader.row(zone);
-    const { words, octets } = this.reader.views;
+    const words = this.reader.views.words;
     const head = words[row]!;
     const apexOctets = head & 0xff;
     const from = (row + zoneRow.APEX + ((apexOctets + 3) >> 2)) << 2;
     const size = (head >>> 8) & 0xffff;
     const buffer = this.buffer;
     const to = query.questionEnd;
-    for (let k = 0; k < size; k++) buffer[to + k] = octets[from + k]!;
+    this.answer.end = to;
+    this.answer.copy(from, size);
     const apex = HEADER_OCTETS + query.nameOctets - apexOctets;
     const patches = words[row + zoneRow.PATCHES]!;
     for (let n = head >>> 24; n > 0; n--) {
