@@ -53,10 +53,14 @@ export async function check(options: CheckOptions, out: (text: string) => void):
     });
   }
   const count = (severity: Severity): number => lines.filter((line) => line.severity === severity).length;
+  const counted = (severity: Severity, word: string): string => {
+    const number = count(severity);
+    return `${String(number)} ${word}${number === 1 ? '' : 's'}`;
+  };
   if (options.output === 'json') out(`${JSON.stringify(lines, undefined, 2)}\n`);
   else {
     for (const { severity, where, message } of lines) out(`${severity.padEnd(8)}${where}: ${message}\n`);
-    out(`${String(count('error'))} errors, ${String(count('warning'))} warnings, ${String(count('info'))} notes\n`);
+    out(`${[counted('error', 'error'), counted('warning', 'warning'), counted('info', 'note')].join(', ')}\n`);
   }
   return count('error') > 0 || (options.strict && count('warning') > 0) ? 1 : 0;
 }

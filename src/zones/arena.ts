@@ -203,7 +203,8 @@ export class Arena {
     if (this.bump + size > this.bumpEnd) {
       const former = this.formerTables.findIndex((table) => table.octets >= LARGE_OCTETS);
       const table = former < 0 ? undefined : this.formerTables.splice(former, 1)[0]!;
-      const growth = Math.min(Math.max(this.views.length >> 3, LEAST_GROWTH), MOST_GROWTH);
+      const step = Math.min(Math.max(this.views.length >> 3, LEAST_GROWTH), MOST_GROWTH);
+      const growth = Math.max(size, Math.min(step, this.room));
       const octets = table?.octets ?? growth;
       const block = table?.block ?? this.grow(growth);
       this.shelve(this.bump, this.bumpEnd);
