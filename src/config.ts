@@ -208,17 +208,21 @@ export function formatAddress({ host, port }: Address): string {
 
 function parseAddress(text: string): Address | undefined {
   const [, v6, v4, digits] = /^(?:\[([^[\]]+)\]|([0-9.]+)):(\d{1,5})$/.exec(text) ?? [];
-  const host = v6 ?? v4 ?? '';
   const port = Number(digits);
-  if (!(port <= 65_535) || !(v6 === undefined ? isIPv4(host) : isIPv6(host))) return undefined;
-  return { host: host.toLowerCase(), port };
+  if (!(port <= 65_535)) return undefined;
+  if (v6 === undefined) return isIPv4(v4 ?? '') ? { host: v4 ?? '', port } : undefined;
+  if (!isIPv6(v6) || v6.includes('%')) return undefined;
+  // One address, one text (RFC 5952): wildcards and repetitions are seen however they are written.
+  const host = new URL(`http://[${v6}]`).hostname.slice(1, -1);
+  return host.startsWith('::ffff:') ? undefined : { host, port };
 }
 
 function parseZone(text: string): string | undefined {
   const name = text.toLowerCase().replace(/\.$/, '');
   const labels = name.split('.');
-  // RFC 1035 2.3.4: 255 octets on the wire are 253 characters here.
-  return name.length <= 253 && labels.every((label) => /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?$/.test(label))
+  // Room for a service's names in front of it (RFC 1035 2.3.4: 255 octets in all).
+  return name.length <= limits.flags.zoneCharacters &&
+    labels.every((label) => /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?$/.test(label))
     ? name
     : undefined;
 }

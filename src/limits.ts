@@ -11,6 +11,8 @@ export const limits = {
     defaultWorkers: 4,
     /** `--ttl` and `--negative-ttl`. */
     ttlSeconds: 3_600,
+    /** `--zone`: its own names (`hostmaster`, `ns.dns`) must fit, and most services'. */
+    zoneCharacters: 120,
     /** `--lameduck`: Kubernetes kills a pod after 30 s unless told otherwise. */
     lameduckMillis: 600_000,
   },

@@ -4,12 +4,12 @@
 
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { networkInterfaces } from 'node:os';
 import process from 'node:process';
 import { formatAddress } from './config.ts';
-import type { Address, Config, ListenAddress, Nameserver } from './config.ts';
+import type { Address, Config, Nameserver } from './config.ts';
 import { DataPlane } from './dns/data-plane.ts';
 import { ListenError } from './dns/listen-error.ts';
+import { isWildcard, outwardAddresses } from './dns/local-address.ts';
 import { Lab, LabError } from './k8s/lab.ts';
 import { findingText } from './k8s/manifests.ts';
 import type { Finding } from './k8s/manifests.ts';
@@ -26,6 +26,9 @@ import { Zone } from './zones/zone.ts';
 /** Serves until a signal ends it; resolves with the exit code. */
 export async function serve(config: Config, log: Log): Promise<number> {
   const signal = stopSignal();
+  // Whoever started us may read the lines to try, or not.
+  process.stdout.removeAllListeners('error');
+  process.stdout.on('error', () => undefined);
   const zone = new Zone(new ImageWriter(randomBytes(4).readInt32LE()), {
     zone: config.zone,
     ttlSeconds: config.ttlSeconds,
@@ -35,7 +38,7 @@ export async function serve(config: Config, log: Log): Promise<number> {
   zone.seal(Date.now() / 1000);
   const store = new FleetStore({ addressConflict: 'servfail' });
   const publisher = new Publisher(store, zone, (service, error) => {
-    log.error({ service, error: String(error) }, 'service not published, what stood for it stays');
+    log.error({ service, error: error.message }, 'service not published, what stood for it stays');
   });
   let plane: DataPlane | undefined;
   let lab: Lab | undefined;
@@ -52,7 +55,11 @@ export async function serve(config: Config, log: Log): Promise<number> {
             clusters: [...store.fleet().clusters.keys()].map((id) => ({ id, state: isReady ? 'synced' : 'syncing' })),
           }),
         });
-  const seal = setInterval(() => zone.seal(Date.now() / 1000), limits.zone.sealMillis);
+  const seal = setInterval(() => {
+    zone.seal(Date.now() / 1000);
+    publisher.retry();
+    if (isReady) zone.setUnknown(publisher.refusals > 0);
+  }, limits.zone.sealMillis);
   try {
     plane = await startDataPlane(config, zone, log);
     await admin?.start();
@@ -60,12 +67,19 @@ export async function serve(config: Config, log: Log): Promise<number> {
       { dns: plane.listening.map(formatAddress).join(' '), udp: plane.engine, admin: adminText(config.admin) },
       'listening',
     );
-    lab = await Lab.open(config.lab, store, (findings) => {
+    const opening = Lab.open(config.lab, store, (findings) => {
       logFindings(findings, log);
     });
-    await publisher.drained();
+    const loaded = opening.then(async (opened) => {
+      lab = opened;
+      await publisher.drained();
+      return true;
+    });
+    loaded.catch(() => undefined);
+    // Told to stop before it was ready: nobody was promised an answer.
+    if (!(await Promise.race([loaded, signal.stop.then(() => false)]))) return 0;
     zone.seal(Date.now() / 1000);
-    zone.setUnknown(false);
+    zone.setUnknown(publisher.refusals > 0);
     isReady = true;
     log.info({ clusters: store.fleet().clusters.size, services: zone.size, serial: zone.serial }, 'ready');
     for (const line of questionsToTry(zone, plane.listening)) process.stdout.write(`${line}\n`);
@@ -136,18 +150,8 @@ function adminText(admin: Address | undefined): string {
   return admin === undefined ? 'off' : formatAddress(admin);
 }
 
-/** The zone's own name server: `ns.dns.<zone>` with the addresses that are listened on. */
+/** The zone's own name server: `ns.dns.<zone>` with the addresses that are listened on, a wildcard as this machine's. */
 function ownName(config: Config): Nameserver {
-  const addresses = config.listen.flatMap(localAddresses);
+  const addresses = config.listen.flatMap(({ host }) => (isWildcard(host) ? outwardAddresses(host) : [host]));
   return { name: `ns.dns.${config.zone}`, addresses: [...new Set(addresses)] };
-}
-
-/** A wildcard stands for this machine's addresses of its family; loopback where there is no other. */
-function localAddresses({ host, family }: ListenAddress): string[] {
-  if (host !== '0.0.0.0' && host !== '::') return [host];
-  const local = Object.values(networkInterfaces())
-    .flatMap((addresses) => addresses ?? [])
-    .filter((address) => address.family === `IPv${String(family)}` && !address.address.startsWith('fe80:'));
-  const outward = local.filter((address) => !address.internal);
-  return (outward.length > 0 ? outward : local).map((address) => address.address);
 }

@@ -1,6 +1,6 @@
-// SIGTERM and SIGINT: the first asks the server to stop, a second ends its lame duck at once.
+// SIGTERM and SIGINT: the first asks the server to stop, a second ends its lame duck, one after that the process.
 // A terminal's Ctrl-C reaches a server under `npm start` twice within a millisecond, once from the terminal and once
-// from npm, so signals that close together are one.
+// from npm, so a SIGINT that comes close behind a signal is not a second one.
 
 import process from 'node:process';
 
@@ -16,17 +16,21 @@ export interface StopSignal {
 }
 
 export function stopSignal(): StopSignal {
-  let first = 0;
+  let first: { readonly name: NodeJS.Signals; readonly at: number } | undefined;
+  let isClosing = false;
   let onStop: () => void = () => undefined;
   let onSecond: () => void = () => undefined;
   const stop = new Promise<void>((resolve) => (onStop = resolve));
   const second = new Promise<void>((resolve) => (onSecond = resolve));
-  const listener = (): void => {
-    const now = performance.now();
-    if (first === 0) {
-      first = now;
+  const listener = (name: NodeJS.Signals): void => {
+    if (isClosing) process.exit(0);
+    if (first === undefined) {
+      first = { name, at: performance.now() };
       onStop();
-    } else if (now - first > ONE_PRESS_MILLIS) onSecond();
+      return;
+    }
+    const isOnePress = name === 'SIGINT' && performance.now() - first.at < ONE_PRESS_MILLIS;
+    if (!isOnePress) onSecond();
   };
   process.on('SIGTERM', listener);
   process.on('SIGINT', listener);
@@ -36,6 +40,7 @@ export function stopSignal(): StopSignal {
       let timer: NodeJS.Timeout | undefined;
       await Promise.race([second, new Promise<void>((resolve) => (timer = setTimeout(resolve, millis)))]);
       clearTimeout(timer);
+      isClosing = true;
     },
     end() {
       process.off('SIGTERM', listener);

@@ -1,5 +1,5 @@
 // `clusterset-dns dump`: the zone as a master file that Knot and NSD load, or as JSON, read back from an image built here.
-// What cannot stand in a master file (a name that answers SERVFAIL) is a comment, and a line on stderr by its caller.
+// What cannot stand in a master file (a name that answers SERVFAIL) is a comment there, and a line on stderr.
 
 import process from 'node:process';
 import type { DumpOptions } from '../config.ts';
@@ -40,7 +40,11 @@ export async function dump(
   const comments = [`zone ${options.zone}. of ${String(fleet.clusters.size)} clusters, ${String(zone.size)} services`];
   for (const { owner, type, ttlSeconds, rdata, failure } of rrsets(zone.writer, options.ttl)) {
     const typeName = typeNames.get(type)!;
-    if (failure !== '') comments.push(`${owner} ${typeName} answers SERVFAIL: ${failure}`);
+    if (failure !== '') {
+      const line = `${owner} ${typeName} answers SERVFAIL: ${failure}`;
+      comments.push(line);
+      complain(line);
+    }
     for (const data of rdata)
       records.push({ name: owner, type: typeName, ttl: ttlSeconds, data: rdataToText(type, data) });
   }

@@ -2,18 +2,22 @@
 // here a set becomes octets: order, what fits, what is dropped first. Nothing is allocated and nothing throws.
 // Sources: RFC 1035 4.1.3 and 4.1.4 (records, pointers), RFC 2181 9 (truncation), RFC 2782 (SRV), RFC 1794 (rotation).
 
-import { HEADER_OCTETS, RECORD_FIXED_OCTETS, classIN, type } from './iana.ts';
+import {
+  HEADER_OCTETS,
+  RECORD_FIXED_OCTETS,
+  SRV_FIXED_OCTETS,
+  SRV_PRIORITY,
+  SRV_WEIGHT,
+  classIN,
+  type,
+} from './iana.ts';
 import { SET_WINDOWED, WINDOW_OCTETS, entry, setKind } from './image.ts';
 import type { ImageViews } from './image.ts';
 
-/** RDATA of an SRV record before its target: priority, weight, port. */
-const SRV_FIXED_OCTETS = 6;
 /** Pointers reach offsets below this, RFC 1035 4.1.4. */
 const POINTER_LIMIT = 0x4000;
 /** The pointer to the question's name, RFC 1035 4.1.4. */
 const QUESTION_NAME = 0xc000 | HEADER_OCTETS;
-/** Weight of every SRV record: endpoints are equals. */
-const SRV_WEIGHT = 100;
 /** A set too large for any message shows a window of its endpoints that moves on this often. */
 const WINDOW_MILLIS = 5_000;
 /** 2^32 over the golden ratio: steps of it visit the starts of a set of any size evenly. */
@@ -72,9 +76,12 @@ export class AnswerWriter {
     const count = (this.views.words[set + 1]! - (isWindowed ? WINDOW_OCTETS : 0)) / rdlength;
     const size = RECORD_FIXED_OCTETS + rdlength;
     const room = this.limit - this.end;
-    if (count * size > room && !udp) {
-      if (isWindowed) this.podWindow(set, from, count, rdlength, room);
-      else this.turned(from, count, (room / size) | 0, windowStart(count), rdlength);
+    if (!udp && isWindowed) {
+      this.podWindow(set, from, count, rdlength, room);
+      return;
+    }
+    if (!udp && count * size > room) {
+      this.turned(from, count, (room / size) | 0, windowStart(count), rdlength);
       return;
     }
     this.truncated = count * size > room;
@@ -261,7 +268,7 @@ export class AnswerWriter {
     message.setInt32(p, (QUESTION_NAME << 16) | type.SRV);
     message.setInt32(p + 4, (classIN << 16) | (this.ttl >>> 16));
     message.setInt32(p + 8, (this.ttl << 16) | rdlength);
-    message.setInt32(p + 12, SRV_WEIGHT);
+    message.setInt32(p + 12, (SRV_PRIORITY << 16) | SRV_WEIGHT);
     message.setInt16(p + 16, port);
     this.end = p + RECORD_FIXED_OCTETS + SRV_FIXED_OCTETS;
     this.copy((target + entry.NAME) << 2, nameOctets);

@@ -7,7 +7,6 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import { networkInterfaces } from 'node:os';
 import { extname } from 'node:path';
 import process from 'node:process';
 import { Worker } from 'node:worker_threads';
@@ -16,6 +15,7 @@ import type { Libc } from './ffi.ts';
 import { requestStop } from './image.ts';
 import { ListenError } from './listen-error.ts';
 import type { BoundAddress } from './listen-error.ts';
+import { isWildcard, localAddresses } from './local-address.ts';
 import type { TcpLimits } from './tcp.ts';
 import { RECEIVE_BUFFER_OCTETS, SocketError, canReceiveMany, openUdpSocket } from './udp-socket.ts';
 import type { UdpSocket } from './udp-socket.ts';
@@ -40,7 +40,7 @@ export class DataPlane {
   readonly listening: readonly BoundAddress[];
   readonly engine: 'mmsg' | 'dgram';
   private readonly image: SharedArrayBuffer;
-  private readonly threads: readonly Worker[];
+  private readonly threads: readonly Thread[];
   private readonly state: { closing: boolean };
   private readonly release: () => void;
 
@@ -48,7 +48,7 @@ export class DataPlane {
     image: SharedArrayBuffer,
     listening: readonly BoundAddress[],
     engine: 'mmsg' | 'dgram',
-    threads: readonly Worker[],
+    threads: readonly Thread[],
     state: { closing: boolean },
     release: () => void,
   ) {
@@ -73,7 +73,7 @@ export class DataPlane {
       process.off('exit', onExit);
     };
     const state = { closing: false };
-    const threads: Worker[] = [];
+    const threads: Thread[] = [];
     try {
       const listen = await Promise.all(options.listen.map(chooseNumber));
       const udp = planUdp(options, listen);
@@ -100,11 +100,16 @@ export class DataPlane {
   }
 }
 
-async function stopThreads(image: SharedArrayBuffer, threads: readonly Worker[]): Promise<void> {
-  const ended = threads.map((thread) => once(thread, 'exit'));
-  for (const thread of threads) thread.postMessage(CLOSE);
+async function stopThreads(image: SharedArrayBuffer, threads: readonly Thread[]): Promise<void> {
+  for (const { worker } of threads) worker.postMessage(CLOSE);
   requestStop(image);
-  await Promise.all(ended);
+  await Promise.all(threads.map(({ ended }) => ended));
+}
+
+/** A thread, and when it ended, which may be before anybody asks. */
+interface Thread {
+  readonly worker: Worker;
+  readonly ended: Promise<void>;
 }
 
 interface UdpPlan {
@@ -123,7 +128,7 @@ function planUdp(options: DataPlaneOptions, listen: readonly BoundAddress[]): Ud
     if (udp === 'mmsg') throw new ListenError(`--udp mmsg: ${plan}`);
     onHint(`UDP by node:dgram, at about twice the CPU a query: ${plan}`);
   }
-  const addresses = listen.flatMap(localAddresses);
+  const addresses = listen.flatMap(expandWildcard);
   const shared = workers > 1;
   const serve = Array.from({ length: workers }, () => ({ engine: 'dgram', addresses, shared }) as const);
   return { engine: 'dgram', serve, close: () => undefined };
@@ -177,28 +182,27 @@ async function startThread(
   task: WorkerTask,
   state: { closing: boolean },
   onDeath: (reason: Error) => void,
-): Promise<Worker> {
+): Promise<Thread> {
   // The same file name in the source tree and in the compiled one.
   const file = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
-  const thread = new Worker(file, { workerData: task });
-  const report = await new Promise<WorkerReport>((resolve, reject) => {
-    thread.once('message', resolve);
-    thread.once('error', reject);
-  });
-  if (!report.bound) {
-    const over = task.serve.engine === 'tcp' ? 'TCP' : 'UDP';
-    await thread.terminate();
-    throw ListenError.of('--listen', report.where, report.code, over);
-  }
-  let reason: Error | undefined;
-  thread.removeAllListeners('error');
-  thread.on('error', (error) => {
+  const worker = new Worker(file, { workerData: task });
+  const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  let reason = new Error(`the ${task.serve.engine} thread ended by itself`);
+  worker.on('error', (error) => {
     reason = error instanceof Error ? error : new Error(String(error));
   });
-  thread.on('exit', () => {
-    if (!state.closing) onDeath(reason ?? new Error(`the ${task.serve.engine} thread ended by itself`));
+  const report = await Promise.race([
+    new Promise<WorkerReport>((resolve) => worker.once('message', resolve)),
+    ended.then(() => Promise.reject(reason)),
+  ]);
+  if (!report.bound) {
+    await worker.terminate();
+    throw ListenError.of('--listen', report.where, report.code, task.serve.engine === 'tcp' ? 'TCP' : 'UDP');
+  }
+  void ended.then(() => {
+    if (!state.closing) onDeath(reason);
   });
-  return thread;
+  return { worker, ended };
 }
 
 /** Port 0 becomes one number that is free over UDP and TCP. */
@@ -231,11 +235,6 @@ async function chooseNumber(address: BoundAddress): Promise<BoundAddress> {
 }
 
 /** dgram cannot choose a reply's source, so a wildcard becomes every address of this machine in its family. */
-function localAddresses(address: BoundAddress): BoundAddress[] {
-  if (address.host !== '0.0.0.0' && address.host !== '::') return [address];
-  const family = address.host === '::' ? 'IPv6' : 'IPv4';
-  return Object.values(networkInterfaces())
-    .flatMap((addresses) => addresses ?? [])
-    .filter((local) => local.family === family && !local.address.startsWith('fe80:'))
-    .map((local) => ({ host: local.address, port: address.port }));
+function expandWildcard({ host, port }: BoundAddress): BoundAddress[] {
+  return isWildcard(host) ? localAddresses(host).map((local) => ({ host: local, port })) : [{ host, port }];
 }

@@ -41,6 +41,7 @@ export const errno = {
   EBADF: 9,
   EAGAIN: 11,
   EACCES: 13,
+  EFAULT: 14,
   EINVAL: 22,
   ENOSYS: 38,
   ENOTSOCK: 88,
@@ -76,12 +77,14 @@ export const socketCall = {
 export function loadLibc(): Libc | string {
   if (process.platform !== 'linux') return `recvmmsg is called on Linux only, not on ${process.platform}`;
   if (process.arch !== 'x64' && process.arch !== 'arm64') return `recvmmsg is not called on ${process.arch}`;
-  let koffi: Koffi;
   try {
-    koffi = createRequire(import.meta.url)('koffi') as Koffi;
+    return declare(createRequire(import.meta.url)('koffi') as Koffi);
   } catch (error) {
     return `koffi cannot be loaded: ${String(error instanceof Error ? error.message : error).split('\n', 1)[0]!}`;
   }
+}
+
+function declare(koffi: Koffi): Libc {
   const library = koffi.load(null);
   const malloc = library.func('void *calloc(size_t count, size_t octets)') as unknown as (
     c: number,

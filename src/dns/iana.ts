@@ -53,6 +53,12 @@ export const ede = { OTHER: 0, STALE_ANSWER: 3, NOT_READY: 14, NOT_AUTHORITATIVE
 /** Header flags as they stand in octets 2 and 3 of a message, RFC 1035 4.1.1 and RFC 4035 3.1.6. */
 export const flag = { QR: 0x80, AA: 0x04, TC: 0x02, RD: 0x01, CD: 0x10 } as const;
 
+/** RDATA of an SRV record before its target: priority, weight, port (RFC 2782). */
+export const SRV_FIXED_OCTETS = 6;
+/** Every SRV record's: endpoints are equals (KEP-1645 specification 2.4). */
+export const SRV_PRIORITY = 0;
+export const SRV_WEIGHT = 100;
+
 /** Octets of a message header, RFC 1035 4.1.1; the question's name follows, so every name pointer to it is 0xc00c. */
 export const HEADER_OCTETS = 12;
 /** A name's octets with the root label, RFC 1035 3.1. */
@@ -65,6 +71,8 @@ export const PLAIN_UDP_OCTETS = 512;
 export const EDNS_UDP_OCTETS = 1232;
 /** A message over TCP, RFC 1035 4.2.2. */
 export const MAX_MESSAGE_OCTETS = 65_535;
+/** A query over UDP is read so far; what a longer one has behind that counts as not sent, and so it is no well-formed query. */
+export const LONGEST_QUERY_OCTETS = 4_608;
 /** An OPT record without options, RFC 6891 6.1.2. */
 export const OPT_OCTETS = 11;
 /** A record before its RDATA when the owner is a pointer: owner 2, type 2, class 2, TTL 4, RDLENGTH 2. */

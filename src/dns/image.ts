@@ -1,4 +1,4 @@
-// The zone image: one growable SharedArrayBuffer with one writer (zones/writer.ts) and many readers (respond.ts).
+// The zone image: one growable SharedArrayBuffer with one writer (zones/image-writer.ts) and many readers (respond.ts).
 // This file is its layout, and the fixed-length views through which both sides see it. It holds no zone logic.
 // A reader never locks: whatever it reaches through one atomic load of a reference is whole and stays so until the
 // reader's next quiescent point. References are octet offsets, multiples of 8; 0 is none. Numbers are little-endian.
@@ -88,7 +88,7 @@ export const zoneRow = { HEAD: 0, TTL: 1, PATCHES: 2, MODES: 3, APEX: 3 + MAX_VI
 /** What a missing name of a service's shape gets, by zone and view. */
 export const zoneMode = { NXDOMAIN: 0, UNKNOWN: 1 } as const;
 
-/** Cells of a reader's counters. RCODEs 0 to 15 stand at RCODES + rcode. */
+/** Cells of a reader's counters. RCODEs 0 to 16 stand at RCODES + rcode. */
 export const counter = {
   QUERIES: 0,
   SILENCE: 1,
@@ -96,7 +96,7 @@ export const counter = {
   SEND_REFUSED: 3,
   BATCHES: 4,
   PORT_ZERO: 5,
-  CONNECTIONS: 6,
+  RECEIVE_FAILED: 6,
   STALE: 7,
   RCODES: 16,
 } as const;

@@ -51,7 +51,7 @@ export class ImageReader {
     let words = this.views.words;
     const mask = words[block + index.MASK]!;
     let slot = hash & mask;
-    // Bounded by the slots; the writer keeps a third of them free, so a chain is short.
+    // Bounded by the slots; the writer keeps at least an eighth of them free, so chains are short.
     for (let probes = 0; probes <= mask; probes++) {
       const at = block + index.SLOTS + slot * 2;
       const reference = Atomics.load(words, at + 1);

@@ -6,6 +6,7 @@
 
 import { socketCall as call, errno } from './ffi.ts';
 import type { Libc, Pointer } from './ffi.ts';
+import { LONGEST_QUERY_OCTETS } from './iana.ts';
 import { counter, stopRequested } from './image.ts';
 import { Responder, transport } from './respond.ts';
 import type { UdpSocket } from './udp-socket.ts';
@@ -16,8 +17,7 @@ const HEADER_OCTETS = 64;
 const IOVEC_OCTETS = 16;
 const NAME_OCTETS = 32;
 const CONTROL_OCTETS = 64;
-/** The largest datagram read whole; longer ones are cut, and then are no well-formed query. */
-const BUFFER_OCTETS = 4608;
+const BUFFER_OCTETS = LONGEST_QUERY_OCTETS;
 /** From one buffer to the next: no multiple of a page, so that all 64 do not fall into one set of the L1 cache. */
 const BUFFER_STRIDE = BUFFER_OCTETS + 576;
 const SOCKADDR_IN6_OCTETS = 28;
@@ -35,6 +35,17 @@ const COALESCE_BATCH = 16;
 const NAP_MICROS = 1;
 /** Datagrams between two looks at the clock. */
 const RATE_SAMPLE = 256;
+
+/** Errors of a receive that no waiting mends. */
+const fatal: ReadonlySet<number> = new Set([
+  errno.ENOSYS,
+  errno.EPERM,
+  errno.EBADF,
+  errno.EFAULT,
+  errno.EINVAL,
+  errno.ENOTSOCK,
+]);
+const RECEIVE_PAUSE_MICROS = 1_000;
 
 /** Offset of the n-th part in a block. */
 const NAMES = BATCH * (HEADER_OCTETS + IOVEC_OCTETS);
@@ -191,8 +202,10 @@ export class UdpLoop {
   private checkReceive(received: number): void {
     if (received === 0) return;
     const number = this.libc.errno();
-    if (number === errno.ENOSYS || number === errno.EPERM || number === errno.EBADF || number === errno.ENOTSOCK) {
-      throw new Error(`recvmmsg: errno ${String(number)}`);
-    }
+    if (number === errno.EAGAIN || number === errno.EINTR) return;
+    if (fatal.has(number)) throw new Error(`recvmmsg: errno ${String(number)}`);
+    // Whatever else the socket has to say (memory, ICMP) is about a moment: counted, and not asked again at once.
+    this.responder.counters[counter.RECEIVE_FAILED]!++;
+    this.libc.usleep(RECEIVE_PAUSE_MICROS);
   }
 }

@@ -8,13 +8,6 @@ import { MAX_NAME_OCTETS } from './iana.ts';
 /** Words of the longest name. */
 export const KEY_WORDS = (MAX_NAME_OCTETS + 3) >> 2;
 
-/** Lower case of four octets at once: 0x20 is set in those that are 0x41 to 0x5a. */
-export function foldWord(word: number): number {
-  const low = word & 0x7f7f7f7f;
-  const upper = ((low + 0x3f3f3f3f) ^ (low + 0x25252525)) & ~word & 0x80808080;
-  return word | (upper >>> 2);
-}
-
 /**
  * Folds the name of `octets` octets that begins at word `from` of `words` into `key`, zero-padded, and returns its hash.
  * The octets behind the name in its last word may be anything. Checked in full by the caller: 1 to 255 octets.
@@ -29,6 +22,7 @@ export function foldName(words: Int32Array, from: number, octets: number, key: I
   for (let i = 0; i <= last; i++) {
     let word = words[from + i]!;
     if (i === last) word &= -1 >>> (spare << 3);
+    // 0x20 is set in the octets that are 0x41 to 0x5a, four at once.
     const low = word & 0x7f7f7f7f;
     word |= (((low + 0x3f3f3f3f) ^ (low + 0x25252525)) & ~word & 0x80808080) >>> 2;
     key[i] = word;

@@ -5,6 +5,7 @@ import { isIPv6 } from 'node:net';
 import { endianness } from 'node:os';
 import { errno, socketCall as call } from './ffi.ts';
 import type { Libc } from './ffi.ts';
+import { isWildcard } from './local-address.ts';
 
 /** A blocked receive wakes this often to look at the stop flag. */
 const RECEIVE_TIMEOUT_MICROS = 200_000;
@@ -38,7 +39,7 @@ export function openUdpSocket(libc: Libc, host: string, port: number): UdpSocket
   const fd = libc.socket(v6 ? call.AF_INET6 : call.AF_INET, call.SOCK_DGRAM | call.SOCK_CLOEXEC, 0);
   if (fd < 0) throw failure(libc, 'socket');
   try {
-    const wildcard = host === '0.0.0.0' || host === '::';
+    const wildcard = isWildcard(host);
     if (v6) set(libc, fd, call.IPPROTO_IPV6, call.IPV6_V6ONLY, int32(1));
     if (wildcard && v6) set(libc, fd, call.IPPROTO_IPV6, call.IPV6_RECVPKTINFO, int32(1));
     if (wildcard && !v6) set(libc, fd, call.IPPROTO_IP, call.IP_PKTINFO, int32(1));

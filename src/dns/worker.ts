@@ -2,9 +2,10 @@
 // It answers one message to its parent (bound, or why not), then serves until the image's stop flag is set.
 
 import { parentPort, workerData } from 'node:worker_threads';
-import { serveDgram } from './dgram.ts';
+import { DgramServer } from './dgram.ts';
 import { loadLibc } from './ffi.ts';
 import { MAX_MESSAGE_OCTETS } from './iana.ts';
+import type { BoundAddress } from './listen-error.ts';
 import { UdpLoop } from './mmsg.ts';
 import { Responder, transport } from './respond.ts';
 import { TcpListener, newTcpCounters } from './tcp.ts';
@@ -17,9 +18,20 @@ function report(message: WorkerReport): void {
   parentPort!.postMessage(message);
 }
 
-/** Why an address could not be bound, as Node names it. */
-function codeOf(error: unknown): string {
-  return (error as NodeJS.ErrnoException).code ?? String(error);
+/** Binds one address after the other, and reports once: all bound, or the first that was not. */
+async function bindAll(
+  addresses: readonly BoundAddress[],
+  bind: (address: BoundAddress) => Promise<unknown>,
+): Promise<void> {
+  for (const address of addresses) {
+    try {
+      await bind(address);
+    } catch (error) {
+      report({ bound: false, code: (error as NodeJS.ErrnoException).code ?? String(error), where: address });
+      return;
+    }
+  }
+  report({ bound: true });
 }
 
 switch (serve.engine) {
@@ -32,14 +44,8 @@ switch (serve.engine) {
     break;
   }
   case 'dgram': {
-    for (const address of serve.addresses) {
-      try {
-        await serveDgram([address], serve.shared, image, reader);
-      } catch (error) {
-        report({ bound: false, code: codeOf(error), where: address });
-      }
-    }
-    report({ bound: true });
+    const server = new DgramServer(image, reader, serve.shared);
+    await bindAll(serve.addresses, (address) => server.bind(address));
     break;
   }
   case 'tcp': {
@@ -50,17 +56,10 @@ switch (serve.engine) {
       newTcpCounters(),
       transport.TCP,
     );
-    for (const address of serve.addresses) {
-      try {
-        await listener.listen(address);
-      } catch (error) {
-        report({ bound: false, code: codeOf(error), where: address });
-      }
-    }
     parentPort!.on('message', (message) => {
       if (message === CLOSE) void listener.close().finally(() => parentPort!.close());
     });
-    report({ bound: true });
+    await bindAll(serve.addresses, (address) => listener.listen(address));
     break;
   }
 }

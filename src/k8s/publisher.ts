@@ -3,6 +3,7 @@
 // waits is published once, as it is then. Not here: what a merge decides, what an answer looks like.
 
 import { limits } from '../limits.ts';
+import { ImageFullError } from '../zones/arena.ts';
 import { mergeService } from '../zones/merge.ts';
 import type { ServiceKey } from '../zones/objects.ts';
 import type { Zone } from '../zones/zone.ts';
@@ -11,22 +12,36 @@ import type { FleetStore } from './store.ts';
 export class Publisher {
   private readonly store: FleetStore;
   private readonly zone: Zone;
-  private readonly onError: (key: ServiceKey, error: unknown) => void;
+  private readonly onFull: (key: ServiceKey, error: ImageFullError) => void;
   private readonly waiting = new Set<ServiceKey>();
+  /** Services that the image had no room for: tried again by `retry`. */
+  private readonly refused = new Set<ServiceKey>();
   private idle: (() => void)[] = [];
   private scheduled = false;
 
-  /** `onError`: the service that could not be published (the image is full); what stood for it goes on standing. */
-  constructor(store: FleetStore, zone: Zone, onError: (key: ServiceKey, error: unknown) => void) {
+  /** `onFull`: told once of a service that the image has no room for; what stood for it goes on standing. */
+  constructor(store: FleetStore, zone: Zone, onFull: (key: ServiceKey, error: ImageFullError) => void) {
     this.store = store;
     this.zone = zone;
-    this.onError = onError;
+    this.onFull = onFull;
     store.onChange(() => {
       this.schedule();
     });
   }
 
-  /** Resolves when everything that is dirty now has been published. */
+  /** Services that are not published as they are. While there are any, a missing name may be one of theirs. */
+  get refusals(): number {
+    return this.refused.size;
+  }
+
+  /** Tries again what the image had no room for; at most once a second. */
+  retry(): void {
+    if (this.refused.size === 0) return;
+    for (const key of this.refused) this.waiting.add(key);
+    this.schedule();
+  }
+
+  /** Resolves when nothing waits to be published. */
   drained(): Promise<void> {
     this.schedule();
     return new Promise((resolve) => this.idle.push(resolve));
@@ -52,8 +67,11 @@ export class Publisher {
       const objects = store.gather(key);
       try {
         this.zone.apply(objects.namespace, objects.name, mergeService(objects, fleet));
+        this.refused.delete(key);
       } catch (error) {
-        this.onError(key, error);
+        if (!(error instanceof ImageFullError)) throw error;
+        if (!this.refused.has(key)) this.onFull(key, error);
+        this.refused.add(key);
       }
       if (performance.now() >= end) break;
     }

@@ -52,6 +52,11 @@ function sizeOf(sizeClass: number): number {
   return (5 + (step & 3)) << (8 + (step >> 2));
 }
 
+/** Octets that the buffer grows by for a block of so many. */
+export function wholePages(octets: number): number {
+  return Math.ceil(octets / PAGE_OCTETS) * PAGE_OCTETS;
+}
+
 export class Arena {
   readonly views: ImageViews;
   /** Octets given out and not retired, rounded to their classes. */
@@ -219,7 +224,7 @@ export class Arena {
   /** A new, zeroed block at the buffer's end: none straddles a former end (ImageViews). */
   private grow(size: number): number {
     const length = this.views.length;
-    const grown = length + Math.ceil(size / PAGE_OCTETS) * PAGE_OCTETS;
+    const grown = length + wholePages(size);
     if (grown > this.bound) throw new ImageFullError(this.bound);
     this.buffer.grow(grown);
     this.views.refresh();

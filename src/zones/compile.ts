@@ -64,15 +64,13 @@ export class ServiceCompiler {
     const numbers = unique(service.ports.map((port) => port.port));
     if (numbers.length > 0) targetSet(draft, numbers, suffix, 0, additional, this.zone.ttlSeconds);
     this.put();
-    const named: ServicePort[] = [];
-    for (const [name, ports] of byOwner(service.ports)) {
-      if (!this.beginPort(name, clusters)) continue;
-      named.push(...ports);
+    const owners = this.portOwners(service.ports, clusters);
+    for (const [name, ports] of owners) {
+      this.beginPort(name, clusters);
       const skip = draft.nameOctets - suffix.length;
       targetSet(draft, unique(ports.map((port) => port.port)), suffix, skip, additional, this.zone.ttlSeconds);
       this.put();
     }
-    this.protocols(named, clusters);
   }
 
   private headless(service: MergedService, clusters: number): void {
@@ -94,15 +92,15 @@ export class ServiceCompiler {
       ttlSeconds,
     );
     this.put();
-    const named: ServicePort[] = [];
-    for (const [owner, ports] of byOwner(runs.flatMap((run) => run.ports))) {
-      if (!this.beginPort(owner, clusters)) continue;
-      named.push(...ports);
+    for (const owner of this.portOwners(
+      runs.flatMap((run) => run.ports),
+      clusters,
+    ).keys()) {
+      this.beginPort(owner, clusters);
       const ofOwner = srvRuns(runs, (port) => ownerOf(port) === owner);
       serviceSet(draft, hosts, ofOwner, this.writer.arena.views, ttlSeconds);
       this.put();
     }
-    this.protocols(named, clusters);
   }
 
   /** A and AAAA of all endpoints, no address twice: two clusters can share one. */
@@ -196,19 +194,22 @@ export class ServiceCompiler {
     return this.hosts.endpoints.some((endpoint) => endpoint.host === label && endpoint.cluster === cluster);
   }
 
+  /** Ports by `_name._protocol` where that name is not too long, and the empty non-terminals above those. */
+  private portOwners(ports: readonly ServicePort[], clusters: number): Map<string, ServicePort[]> {
+    const owners = byOwner(ports);
+    for (const owner of owners.keys()) if (!this.beginPort(owner, clusters)) owners.delete(owner);
+    for (const protocol of unique([...owners.values()].flat().map((port) => port.protocol))) {
+      this.emptyNonTerminal(concatWire(labelsToWire('_' + protocol), this.suffix), clusters);
+    }
+    return owners;
+  }
+
   /** Begins the entry `_name._protocol.<service>`. */
   private beginPort(owner: string, clusters: number): boolean {
     this.draft.begin(this.zone.number, clusters);
     this.draft.wire(labelsToWire(owner));
     this.draft.wire(this.suffix);
     return this.draft.endName();
-  }
-
-  /** `_tcp.<service>` and the like. */
-  private protocols(ports: readonly ServicePort[], clusters: number): void {
-    for (const protocol of unique(ports.map((port) => port.protocol))) {
-      this.emptyNonTerminal(concatWire(labelsToWire('_' + protocol), this.suffix), clusters);
-    }
   }
 
   private emptyNonTerminal(name: Uint8Array, clusters: number): void {

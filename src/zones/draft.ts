@@ -72,11 +72,6 @@ export class Draft {
     this.words[entry.HEAD] = head + (1 << 16);
   }
 
-  /** Drops the open set. */
-  dropSet(): void {
-    this.at = this.length << 2;
-  }
-
   /** Octets of the open set's payload so far. */
   get setOctets(): number {
     return this.at - ((this.openSet + 2) << 2);

@@ -3,7 +3,7 @@
 // true. Invariant: a name that is in the zone is in the table that readers see, at every instant.
 
 import { entry, header, index } from '../dns/image.ts';
-import { ImageFullError } from './arena.ts';
+import { ImageFullError, wholePages } from './arena.ts';
 import type { Arena } from './arena.ts';
 
 const LEAST_SLOTS = 1024;
@@ -45,17 +45,17 @@ export class NameIndex {
 
   /** Makes sure that `names` new names will be taken. Throws ImageFullError where there is no room for them. */
   reserve(names: number): void {
-    const table = this.next ?? this.current;
-    const wanted = table.taken + names;
-    if (wanted <= (table.mask + 1) * FULL) return;
-    let slots = table.mask + 1;
+    const { mask, taken } = this.next ?? this.current;
+    // While a table is filled, the names that it will still take over count too (some of them twice).
+    const wanted = taken + names + (this.next === undefined ? 0 : this.size);
+    if (wanted <= (mask + 1) * FULL) return;
+    let slots = mask + 1;
     let octets = 0;
     while (wanted > slots * FULL) {
       slots *= 2;
-      octets += tableOctets(slots);
+      octets += wholePages(tableOctets(slots));
     }
-    const fits = this.next === undefined && wanted <= (this.current.mask + 1) * BRIM;
-    if (octets > this.arena.room && !fits) throw new ImageFullError(this.arena.bound);
+    if (octets > this.arena.room && wanted > (mask + 1) * BRIM) throw new ImageFullError(this.arena.bound);
   }
 
   /** Publishes an entry under its own name, whose hash is `hash`, and returns the reference that it replaced, or 0. */
@@ -116,19 +116,20 @@ export class NameIndex {
   private slotOf(table: Table, hash: number, octets: number, name: Int32Array, nameAt: number): number {
     const words = this.arena.views.words;
     const first = (table.block >> 2) + index.SLOTS;
-    for (let slot = hash & table.mask; ; slot = (slot + 1) & table.mask) {
+    for (let slot = hash & table.mask, probes = 0; probes <= table.mask; slot = (slot + 1) & table.mask, probes++) {
       const at = first + slot * 2;
       const reference = words[at + 1]!;
       if (reference === 0) return -1;
       if (reference > 0 && words[at] === hash && sameName(words, reference >> 2, octets, name, nameAt)) return at;
     }
+    throw noFreeSlot();
   }
 
   private store(table: Table, hash: number, reference: number): number {
     const words = this.arena.views.words;
     const first = (table.block >> 2) + index.SLOTS;
     let removed = -1;
-    for (let slot = hash & table.mask; ; slot = (slot + 1) & table.mask) {
+    for (let slot = hash & table.mask, probes = 0; probes <= table.mask; slot = (slot + 1) & table.mask, probes++) {
       const at = first + slot * 2;
       const there = words[at + 1]!;
       if (there > 0) {
@@ -152,12 +153,13 @@ export class NameIndex {
       Atomics.store(words, place + 1, reference);
       return 0;
     }
+    throw noFreeSlot();
   }
 
   private erase(table: Table, hash: number, reference: number): boolean {
     const words = this.arena.views.words;
     const first = (table.block >> 2) + index.SLOTS;
-    for (let slot = hash & table.mask; ; slot = (slot + 1) & table.mask) {
+    for (let slot = hash & table.mask, probes = 0; probes <= table.mask; slot = (slot + 1) & table.mask, probes++) {
       const at = first + slot * 2 + 1;
       const there = words[at]!;
       if (there === 0) return false;
@@ -165,15 +167,18 @@ export class NameIndex {
       Atomics.store(words, at, index.REMOVED);
       return true;
     }
+    throw noFreeSlot();
   }
 
-  /** Begins a new table where this one is half taken, and carries some slots over; the last step shows it. */
+  /** Begins a new table where 5/8 of this one is taken, and carries some slots over; the last step shows it. */
   private step(): void {
     const { current } = this;
     if (this.next === undefined) {
       if (current.taken <= current.mask * FULL) return;
+      // Every change until the last slot is carried over can bring a name more.
+      const names = this.size + (current.mask + 1) / STEP_SLOTS;
       let slots = LEAST_SLOTS;
-      while (slots < this.size * 2) slots *= 2;
+      while (slots < names * 2) slots *= 2;
       try {
         this.next = this.create(slots);
       } catch (error) {
@@ -196,6 +201,11 @@ export class NameIndex {
     this.show();
     this.arena.retireTable(current.block);
   }
+}
+
+/** `step` and `reserve` keep slots free in every table, so that every chain ends; without one the writer would hang. */
+function noFreeSlot(): Error {
+  return new Error('the index has no free slot');
 }
 
 function tableOctets(slots: number): number {

@@ -1,7 +1,7 @@
 // The zone as RRsets, read back from its image: what `dump` prints and what a zone transfer will send.
 // It reads what readers are given, never the objects behind it, so a dump shows what is answered.
 
-import { RECORD_FIXED_OCTETS, type, typeNames } from '../dns/iana.ts';
+import { RECORD_FIXED_OCTETS, SRV_FIXED_OCTETS, SRV_PRIORITY, SRV_WEIGHT, type, typeNames } from '../dns/iana.ts';
 import { MAX_VIEWS, SET_WINDOWED, WINDOW_OCTETS, entry, header, setKind, wordsOf } from '../dns/image.ts';
 import type { ImageWriter } from './image-writer.ts';
 import { wireToText } from './wire.ts';
@@ -19,7 +19,6 @@ export interface RRset {
 
 /** INFO-CODE and option header before an EDE text (RFC 8914 2). */
 const EDE_FIXED_OCTETS = 6;
-const SRV_FIXED_OCTETS = 6;
 
 /** Every RRset of view `view`, in no order. Names without records (empty non-terminals) are not among them. */
 export function* rrsets(writer: ImageWriter, ttlSeconds: number, view = 0): Generator<RRset> {
@@ -95,7 +94,7 @@ function readServices(words: Int32Array, octets: Uint8Array, set: number): Uint8
       for (let p = 0; p < ports; p++) {
         const port = words[run + 2 + p]!;
         const record = new Uint8Array(SRV_FIXED_OCTETS + nameOctets);
-        record.set([0, 0, 0, 100, port >>> 8, port & 0xff]);
+        record.set([0, SRV_PRIORITY, 0, SRV_WEIGHT, port >>> 8, port & 0xff]);
         const name = (target + entry.NAME) * 4;
         record.set(octets.subarray(name, name + nameOctets), SRV_FIXED_OCTETS);
         rdata.push(record);

@@ -2,15 +2,21 @@
 // A set by reference costs a word an endpoint; ready-made it would cost its name again in every set (bench `image`).
 // Sources: RFC 2782 (targets are not compressed; additional addresses), KEP-1645 2.4 (priority 0, weight 100).
 
-import { EDNS_UDP_OCTETS, HEADER_OCTETS, OPT_OCTETS, RECORD_FIXED_OCTETS, type } from '../dns/iana.ts';
+import {
+  EDNS_UDP_OCTETS,
+  HEADER_OCTETS,
+  OPT_OCTETS,
+  RECORD_FIXED_OCTETS,
+  SRV_FIXED_OCTETS,
+  SRV_PRIORITY,
+  SRV_WEIGHT,
+  type,
+} from '../dns/iana.ts';
 import { entry, setKind } from '../dns/image.ts';
 import type { ImageViews } from '../dns/image.ts';
 import type { Draft } from './draft.ts';
 import type { HostTable } from './hosts.ts';
 
-const SRV_FIXED_OCTETS = 6;
-const PRIORITY = 0;
-const WEIGHT = 100;
 const A_RECORD_OCTETS = RECORD_FIXED_OCTETS + 4;
 const AAAA_RECORD_OCTETS = RECORD_FIXED_OCTETS + 16;
 /** QTYPE and QCLASS behind the question's name. */
@@ -152,8 +158,8 @@ function beginBody(draft: Draft): void {
 /** An SRV record up to its target, which the caller appends. */
 function srvRecord(draft: Draft, port: number, ttlSeconds: number, targetOctets: number): void {
   draft.record(HEADER_OCTETS, type.SRV, ttlSeconds, SRV_FIXED_OCTETS + targetOctets);
-  draft.uint16(PRIORITY);
-  draft.uint16(WEIGHT);
+  draft.uint16(SRV_PRIORITY);
+  draft.uint16(SRV_WEIGHT);
   draft.uint16(port);
 }
 

@@ -110,12 +110,12 @@ t.test('what serve runs with', async (t) => {
     [{ lameduck: '10m' }, { lameduckMillis: 600_000 }],
     [{ logLevel: 'debug', logFormat: 'text' }, { log: { level: 'debug', format: 'text' } }],
     [
-      { listen: ['0.0.0.0:53', '[FD00::1]:53', '[fe80::1%eth0]:53', '127.0.0.1:0', '127.0.0.1:0'] },
+      { listen: ['0.0.0.0:53', '[FD00::1]:53', '[0:0:0:0:0:0:0:0]:53', '127.0.0.1:0', '127.0.0.1:0'] },
       {
         listen: [
           { host: '0.0.0.0', port: 53, family: 4 },
           { host: 'fd00::1', port: 53, family: 6 },
-          { host: 'fe80::1%eth0', port: 53, family: 6 },
+          { host: '::', port: 53, family: 6 },
           { host: '127.0.0.1', port: 0, family: 4 },
           { host: '127.0.0.1', port: 0, family: 4 },
         ],

@@ -42,11 +42,12 @@ export class ServerProcess {
 
   constructor(flags: readonly string[], options: Options = {}) {
     const began = performance.now();
-    const { NODE_OPTIONS: _, ...env } = process.env;
     const main = path.join(options.root ?? root, 'src/main.ts');
-    this.child = spawn(process.execPath, [...(options.node ?? []), main, 'serve', '--log-format', 'json', ...flags], {
+    const node = [process.execPath, ...(options.node ?? []), main, 'serve', '--log-format', 'json', ...flags];
+    // tap gives every child a NODE_OPTIONS of its own; env(1) takes it away again and becomes the server.
+    this.child = spawn('env', ['-u', 'NODE_OPTIONS', ...node], {
       stdio: ['ignore', 'ignore', 'pipe'],
-      env: { ...env, ...options.env },
+      env: { ...process.env, ...options.env },
       ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
     });
     const lines = createInterface({ input: this.child.stderr! }).on('line', (line) => this.log.push(line));
