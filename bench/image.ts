@@ -61,7 +61,7 @@ async function build(stage: Stage, quick: boolean): Promise<Row[]> {
       'its longest slice',
       of('longestSliceMillis', 1),
       undefined,
-      'a slice ends with the call that passes 10 ms',
+      'a slice ends with the call that passes 5 ms',
       ' ms',
     ),
     row('its longest call of Zone.apply', of('longestApplyMillis', 1), undefined, '100 endpoints', ' ms'),

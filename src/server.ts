@@ -17,6 +17,7 @@ import { Publisher } from './k8s/publisher.ts';
 import { FleetStore } from './k8s/store.ts';
 import { limits } from './limits.ts';
 import type { Log } from './log.ts';
+import { keepYoungGenerationSmall } from './memory.ts';
 import { createAdmin } from './ops/admin.ts';
 import { stopSignal } from './signals.ts';
 import { UsageError } from './usage.ts';
@@ -25,6 +26,7 @@ import { Zone } from './zones/zone.ts';
 
 /** Serves until a signal ends it; resolves with the exit code. */
 export async function serve(config: Config, log: Log): Promise<number> {
+  keepYoungGenerationSmall();
   const signal = stopSignal();
   // Whoever started us may read the lines to try, or not.
   process.stdout.removeAllListeners('error');

@@ -7,6 +7,8 @@ import type { Question } from '../lib/fleet.ts';
 import { comparable, askAll } from '../lib/ask.ts';
 import { addressOf, headless, nameOf, settings } from '../lib/names.ts';
 import { startPlane } from '../lib/plane.ts';
+import { limits } from '../../src/limits.ts';
+import { keepYoungGenerationSmall } from '../../src/memory.ts';
 import { ImageWriter } from '../../src/zones/image-writer.ts';
 import { Zone } from '../../src/zones/zone.ts';
 
@@ -28,10 +30,11 @@ export interface BuildResult {
   readonly checked: number;
 }
 
-const SLICE_MILLIS = 10;
+const SLICE_MILLIS = limits.zone.publishSliceMillis;
 const CHECKED = 1_000;
 
 const { services, endpoints } = JSON.parse(process.argv[2]!) as BuildTask;
+keepYoungGenerationSmall();
 const zone = new Zone(new ImageWriter(0x5eed), settings);
 let applyMillis = 0;
 let longestSliceMillis = 0;

@@ -16,7 +16,7 @@ import { requestStop } from './image.ts';
 import { ListenError } from './listen-error.ts';
 import type { BoundAddress } from './listen-error.ts';
 import { isWildcard, localAddresses } from './local-address.ts';
-import type { TcpLimits } from './tcp.ts';
+import type { TcpLimits } from './tcp-connection.ts';
 import { RECEIVE_BUFFER_OCTETS, SocketError, canReceiveMany, openUdpSocket } from './udp-socket.ts';
 import type { UdpSocket } from './udp-socket.ts';
 import { CLOSE } from './worker-task.ts';

@@ -1,7 +1,7 @@
 // What the data plane and its threads say to each other; apart from worker.ts, whose import would run it.
 
 import type { BoundAddress } from './listen-error.ts';
-import type { TcpLimits } from './tcp.ts';
+import type { TcpLimits } from './tcp-connection.ts';
 import type { UdpSocket } from './udp-socket.ts';
 
 export interface WorkerTask {

@@ -1,14 +1,11 @@
 // Entry of a worker thread of the data plane: one UDP receiver, or the TCP listener. What it is, workerData says.
+// Each loads only what it needs: a thread's heap is its own.
 // It answers one message to its parent (bound, or why not), then serves until the image's stop flag is set.
 
 import { parentPort, workerData } from 'node:worker_threads';
-import { DgramServer } from './dgram.ts';
-import { loadLibc } from './ffi.ts';
 import { MAX_MESSAGE_OCTETS } from './iana.ts';
 import type { BoundAddress } from './listen-error.ts';
-import { UdpLoop } from './mmsg.ts';
 import { Responder, transport } from './respond.ts';
-import { TcpListener, newTcpCounters } from './tcp.ts';
 import { CLOSE } from './worker-task.ts';
 import type { WorkerReport, WorkerTask } from './worker-task.ts';
 
@@ -36,6 +33,7 @@ async function bindAll(
 
 switch (serve.engine) {
   case 'mmsg': {
+    const [{ loadLibc }, { UdpLoop }] = await Promise.all([import('./ffi.ts'), import('./mmsg.ts')]);
     const libc = loadLibc();
     if (typeof libc === 'string') throw new Error(libc);
     const loop = new UdpLoop(libc, serve.sockets, image, reader);
@@ -44,11 +42,16 @@ switch (serve.engine) {
     break;
   }
   case 'dgram': {
+    const { DgramServer } = await import('./dgram.ts');
     const server = new DgramServer(image, reader, serve.shared);
     await bindAll(serve.addresses, (address) => server.bind(address));
     break;
   }
   case 'tcp': {
+    const [{ newTcpCounters }, { TcpListener }] = await Promise.all([
+      import('./tcp-connection.ts'),
+      import('./tcp.ts'),
+    ]);
     const buffer = new Uint8Array(MAX_MESSAGE_OCTETS + 1);
     const listener = new TcpListener(
       new Responder(image, reader, buffer),

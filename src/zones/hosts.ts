@@ -102,18 +102,23 @@ export class HostTable {
 
 /**
  * Whether it is certain at a glance that the endpoints of each host stand together: labels made from addresses are as
- * unique as these, and so are labels that only rise within a cluster.
+ * unique as these, and so are labels that only rise within a cluster, by text or (`pod-2`, `pod-10`) by length first.
  */
 function standTogether(endpoints: readonly MergedEndpoint[]): boolean {
   let derived = true;
   let rising = true;
-  for (let i = 0; i < endpoints.length && (derived || rising); i++) {
+  let risingByLength = true;
+  for (let i = 0; i < endpoints.length && (derived || rising || risingByLength); i++) {
     const endpoint = endpoints[i]!;
     if (derived) derived = isDerived(endpoint);
-    const before = i === 0 ? endpoint : endpoints[i - 1]!;
-    if (rising) rising = before.cluster !== endpoint.cluster || before.host <= endpoint.host;
+    const before = endpoints[i - 1];
+    if (before === undefined || before.cluster !== endpoint.cluster) continue;
+    const difference = endpoint.host.length - before.host.length;
+    const isAfter = before.host <= endpoint.host;
+    rising &&= isAfter;
+    risingByLength &&= difference > 0 || (difference === 0 && isAfter);
   }
-  return derived || rising;
+  return derived || rising || risingByLength;
 }
 
 /** Whether the host label is the address with its dots or colons as hyphens. */

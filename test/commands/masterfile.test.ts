@@ -37,19 +37,14 @@ t.test('text', async (t) => {
 
   const file = path.join(t.testdir({}), 'z.example.zone');
   writeFileSync(file, text);
-  for (const [checker, ...argv] of [
-    ['kzonecheck', '-o', 'z.example', file],
-    ['nsd-checkzone', 'z.example', file],
-    ['named-checkzone', '-k', 'ignore', 'z.example', file],
-  ] as const) {
-    try {
-      execFileSync(checker, argv, { stdio: 'pipe' });
-      t.pass(checker);
-    } catch (error) {
-      const { code, stdout, stderr } = error as { code?: string; stdout?: Buffer; stderr?: Buffer };
-      if (code === 'ENOENT') t.pass(checker, { skip: 'not installed' });
-      else t.fail(`${checker}: ${String(stdout)}${String(stderr)}`);
-    }
+  // Knot reads dumps in test/peers.
+  try {
+    execFileSync('nsd-checkzone', ['z.example', file], { stdio: 'pipe' });
+    t.pass('nsd-checkzone');
+  } catch (error) {
+    const { code, stdout, stderr } = error as { code?: string; stdout?: Buffer; stderr?: Buffer };
+    if (code === 'ENOENT' && process.env['CI'] !== 'true') t.pass('nsd-checkzone', { skip: 'not installed' });
+    else t.fail(`nsd-checkzone: ${String(stdout)}${String(stderr)}`);
   }
 });
 

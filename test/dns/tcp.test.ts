@@ -7,7 +7,8 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { newTcpCounters, TcpListener, type TcpLimits } from '../../src/dns/tcp.ts';
+import { newTcpCounters, type TcpLimits } from '../../src/dns/tcp-connection.ts';
+import { TcpListener } from '../../src/dns/tcp.ts';
 import { limits as shipped } from '../../src/limits.ts';
 
 const ECHO = 0;
@@ -426,7 +427,8 @@ t.test('close: replies under way are sent, in bounded time', async (t) => {
 
 t.test('out of descriptors, on an inherited socket', { skip: process.platform === 'win32' }, async (t) => {
   const program = `
-    import { newTcpCounters, TcpListener } from ${JSON.stringify(new URL('../../src/dns/tcp.ts', import.meta.url).href)};
+    import { newTcpCounters } from ${JSON.stringify(new URL('../../src/dns/tcp-connection.ts', import.meta.url).href)};
+    import { TcpListener } from ${JSON.stringify(new URL('../../src/dns/tcp.ts', import.meta.url).href)};
     import { limits } from ${JSON.stringify(new URL('../../src/limits.ts', import.meta.url).href)};
     const counters = newTcpCounters();
     const echo = { buffer: new Uint8Array(65539), enter() {}, leave() {}, respond: (at, length) => length };
