@@ -92,8 +92,7 @@ export async function serve(config: Config, log: Log): Promise<number> {
     return 0;
   } catch (error) {
     if (error instanceof LabError) throw new UsageError(`--lab ${error.message}`);
-    if (!(error instanceof ListenError) && !(error instanceof Error && error.message.startsWith('--admin')))
-      throw error;
+    if (!(error instanceof ListenError)) throw error;
     log.error({}, error.message);
     return 1;
   } finally {
