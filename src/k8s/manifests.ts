@@ -56,6 +56,8 @@ export function findingText({ file, line, message }: Finding): string {
 
 /** Time stamps of files tick every 4 ms on Linux; below this age a file is read again. */
 const SETTLED_MS = 40;
+/** A file that is empty for so long was meant to be. */
+const EMPTY_MS = 1_000;
 
 /** Whether a folder may hold manifests in a file of this name. */
 export function isManifestName(name: string): boolean {
@@ -160,8 +162,8 @@ export class ManifestFolder {
       if (before.size > limits.lab.fileOctets) return keep(`is larger than ${limits.lab.fileOctets >> 20} MiB`, stamp);
       const age = Date.now() - Number(before.mtimeMs);
       const isYoung = age >= 0 && age < SETTLED_MS;
-      // An editor that has emptied the file and is about to fill it.
-      if (isYoung && before.size === 0n && old !== undefined) return { ...old, stamp: '' };
+      // Somebody has emptied the file and is about to fill it: between the two there may be a busy machine's pause.
+      if (before.size === 0n && Math.abs(age) < EMPTY_MS && old !== undefined) return { ...old, stamp: '' };
       const text = await readFile(file, 'utf8');
       const isTorn = stampOf(await stat(file, { bigint: true })) !== stamp;
       // Written while it was read: what came may be the beginning of a file, or nothing. It is read again soon.
