@@ -126,7 +126,7 @@ function planUdp(options: DataPlaneOptions, listen: readonly BoundAddress[]): Ud
     const plan = planMmsg(workers, listen, onHint);
     if (typeof plan !== 'string') return plan;
     if (udp === 'mmsg') throw new ListenError(`--udp mmsg: ${plan}`);
-    onHint(`UDP by node:dgram, at about twice the CPU a query: ${plan}`);
+    onHint(`UDP by node:dgram, at a higher cost a query: ${plan}`);
   }
   const addresses = listen.flatMap(expandWildcard);
   const shared = workers > 1;

@@ -1,5 +1,5 @@
 // UDP through node:dgram: the same answers where recvmmsg cannot be called (no koffi, gVisor, another system).
-// It costs twice the CPU a query (bench `queries`), and it cannot choose a reply's source address, so it is never
+// It makes a system call each way for every datagram, and it cannot choose a reply's source address, so it is never
 // bound to a wildcard: the caller gives one socket a local address.
 
 import { createSocket } from 'node:dgram';

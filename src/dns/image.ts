@@ -112,7 +112,7 @@ export function createImageBuffer(initialOctets: number): SharedArrayBuffer {
 }
 
 /**
- * Fixed-length views of the image (length-tracking ones cost 28 ns an octet; bench `image`).
+ * Fixed-length views of the image (length-tracking ones cost far more at every octet).
  * Invariant of the writer that makes this safe: no block straddles a former end of the buffer, so a reference below
  * `length` names a block that lies wholly below it.
  */

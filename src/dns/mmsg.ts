@@ -28,7 +28,7 @@ const EVENT_OCTETS = 16;
 
 /**
  * At this rate and above the thread naps after a batch that was small, so that the next one is larger: fewer system
- * calls and switches a query (bench `queries`: a tenth). The nap is the kernel's shortest, its timer slack of 50 µs.
+ * calls and switches a query (no bench isolates it yet). The nap is the kernel's shortest, its timer slack of 50 µs.
  */
 const COALESCE_PER_MILLI = 80;
 const COALESCE_BATCH = 16;

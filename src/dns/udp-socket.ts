@@ -63,7 +63,7 @@ export function openUdpSocket(libc: Libc, host: string, port: number): UdpSocket
 
 /**
  * Replies have the DF flag and are never fragmented; a path MTU that somebody claims is not believed (RFC 9715 3.1).
- * It also saves the choice of an IP id (bench `queries`: a twentieth). A kernel without it answers all the same.
+ * It also saves the choice of an IP id. A kernel without it answers all the same.
  */
 function dontFragment(libc: Libc, fd: number, v6: boolean): void {
   const level = v6 ? call.IPPROTO_IPV6 : call.IPPROTO_IP;

@@ -1,5 +1,5 @@
 /**
- * DNS over TCP by real sockets on loopback: hardening.md rows 82-94. The responder is a toy, so that only framing, order
+ * DNS over TCP by real sockets on loopback: rules 82-94 of RFC 7766 and 9210 as test/spec numbers them. The responder is a toy, so that only framing, order
  * and limits are judged: a message's third 16-bit word says how long its reply is to be.
  */
 import { spawn } from 'node:child_process';

@@ -1,4 +1,4 @@
-// Merging a fleet: one service of the fleet view from what each cluster holds (answers.md, "Merging a fleet").
+// Merging a fleet: one service of the fleet view from what each cluster holds (KEP-1645, conflict resolution and EndpointSlice).
 // Every case is merged four ways, in both orders of clusters and slices, with a witness and without: all must agree.
 import t, { type Test } from 'tap';
 import fc from 'fast-check';

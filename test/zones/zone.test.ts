@@ -394,7 +394,7 @@ t.test('a service without records shows nothing for an instant', (t) => {
   t.end();
 });
 
-t.test('unknown names: SERVFAIL by shape until told otherwise, known names answered meanwhile (answers.md)', (t) => {
+t.test('unknown names: SERVFAIL by shape until told otherwise, known names answered meanwhile (RFC 8914 4.15)', (t) => {
   const zone = new Zone(new ImageWriter(seed), settings);
   zone.seal(NOW);
   const asker = new Asker(zone.writer.buffer);
