@@ -3,7 +3,9 @@
 
 import process from 'node:process';
 import { change } from './change.ts';
+import { fleet } from './fleet.ts';
 import { image } from './image.ts';
+import { latency } from './latency.ts';
 import { WrongAnswer, printResult, progress, verdict } from './lib/report.ts';
 import type { BenchOptions, BenchResult } from './lib/report.ts';
 import { queries } from './queries.ts';
@@ -16,6 +18,8 @@ const benches: Readonly<Record<string, (options: BenchOptions) => Promise<BenchR
   image,
   stall,
   change,
+  fleet,
+  latency,
 };
 
 const words = process.argv.slice(2);

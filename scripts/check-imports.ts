@@ -17,13 +17,15 @@ const FORBIDDEN: Readonly<Record<string, readonly string[]>> = {
 
 /** The doors: a package, and the files or folders that may import it. */
 const DOORS: Readonly<Record<string, readonly string[]>> = {
+  '@kubernetes/client-node': ['src/k8s/credentials-worker.ts', 'bench/'],
   chokidar: ['src/k8s/'],
   commander: ['src/main.ts', 'src/commands/'],
   'dns-packet': ['src/commands/', 'test/', 'bench/'],
   koffi: ['src/dns/ffi.ts'],
   'lru-cache': ['src/dns/'],
   pino: ['src/log.ts'],
-  yaml: ['src/k8s/'],
+  undici: ['src/k8s/api-client.ts', 'bench/', 'test/'],
+  yaml: ['src/k8s/', 'src/config-file.ts', 'test/'],
 };
 
 const SCANNED = ['src', 'test', 'bench', 'scripts'];

@@ -69,20 +69,36 @@ function addServe(program: Command, end: (exitCode: number) => void): void {
   const command = program
     .command('serve')
     .description('serve the zone over UDP and TCP')
+    .option('--config <FILE>', 'a configuration file, which names the clusters; flags win over its keys')
     .option('--lab <DIR>', 'a lab fleet: each folder in DIR is a member cluster')
-    .option('--listen <ADDR:PORT>', 'answer here, UDP and TCP; repeatable (default: 127.0.0.1:1053)', collect)
-    .option('--admin <ADDR:PORT>', 'HTTP for /health and /ready, or off (default: 127.0.0.1:9153)');
+    .option('--kubeconfig <FILE>', 'watch the cluster of its current context (default: $KUBECONFIG, ~/.kube/config)')
+    .option('--context <NAME[=CLUSTER-ID]>', 'watch the cluster of this context instead; repeatable', collect)
+    .option('--all-contexts', 'watch the cluster of every context of the kubeconfig')
+    .option('--in-cluster [CLUSTER-ID]', 'watch the cluster this server runs in')
+    .option(
+      '--listen <ADDR:PORT>',
+      'answer here, UDP and TCP; repeatable (default: 0.0.0.0:1053 and [::]:1053; with a lab alone 127.0.0.1:1053)',
+      collect,
+    )
+    .option(
+      '--admin <ADDR:PORT>',
+      'HTTP for /health and /ready, or off (default: 0.0.0.0:9153; with a lab alone 127.0.0.1:9153)',
+    );
   addZoneOptions(command)
     .option('--workers <N>', 'UDP threads in total, 1 to 32 (default: from the CPU quota, 1 to 4)')
     .option('--udp <ENGINE>', 'auto, mmsg or dgram (default: auto)')
     .option('--lameduck <TIME>', 'answer on for this long after SIGTERM, such as 5s, 500ms or 0 (default: 5s)')
+    .option('--state-dir <DIR>', 'keep the last known state here across restarts')
     .option('--log-level <LEVEL>', 'error, warn, info or debug (default: info)')
     .option('--log-format <FORMAT>', 'text or json (default: text on a terminal, else json)')
     .action(async () => end(await (await import('./commands/serve.ts')).serve(command.opts())));
   addExamples(command, [
     ['clusterset-dns serve --lab examples/lab', ''],
     ['clusterset-dns serve --lab lab --listen 0.0.0.0:53 --listen [::]:53 --admin 0.0.0.0:9153', ''],
-    ['clusterset-dns serve --lab lab --zone fleet.example --ttl 30 --log-format json', ''],
+    ['clusterset-dns serve --context cluster-a --context admin@b=cluster-b', 'two clusters of your kubeconfig'],
+    ['clusterset-dns serve --kubeconfig fleet.yaml --all-contexts --zone fleet.example', ''],
+    ['clusterset-dns serve --in-cluster cluster-a --state-dir /var/lib/clusterset-dns', 'in a pod'],
+    ['clusterset-dns serve --config /etc/clusterset-dns/config.yaml --log-level debug', 'a fleet'],
   ]);
 }
 

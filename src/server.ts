@@ -1,6 +1,6 @@
 // The composition root of `serve`: who is started, in what order, and who stops whom.
-// Sockets first (a port in use is said at once, and known names are answered as they come), then the lab, then the
-// admin port. Nothing here decides an answer.
+// Sockets first (a port in use is said at once, and known names are answered as they come), then the admin port, then the
+// clusters. Nothing here decides an answer.
 
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -10,9 +10,7 @@ import type { Address, Config, Nameserver } from './config.ts';
 import { DataPlane } from './dns/data-plane.ts';
 import { ListenError } from './dns/listen-error.ts';
 import { isWildcard, outwardAddresses } from './dns/local-address.ts';
-import { Lab, LabError } from './k8s/lab.ts';
-import { findingText } from './k8s/manifests.ts';
-import type { Finding } from './k8s/manifests.ts';
+import { FleetSources } from './fleet-sources.ts';
 import { Publisher } from './k8s/publisher.ts';
 import { FleetStore } from './k8s/store.ts';
 import { limits } from './limits.ts';
@@ -20,12 +18,11 @@ import type { Log } from './log.ts';
 import { keepYoungGenerationSmall } from './memory.ts';
 import { createAdmin } from './ops/admin.ts';
 import { stopSignal } from './signals.ts';
-import { UsageError } from './usage.ts';
 import { ImageWriter } from './zones/image-writer.ts';
 import { Zone } from './zones/zone.ts';
 
-/** Serves until a signal ends it; resolves with the exit code. */
-export async function serve(config: Config, log: Log): Promise<number> {
+/** Serves until a signal ends it; resolves with the exit code. `reread`: the configuration as it is now. */
+export async function serve(config: Config, log: Log, reread: () => Promise<Config>): Promise<number> {
   keepYoungGenerationSmall();
   const signal = stopSignal();
   // Whoever started us may read the lines to try, or not.
@@ -38,13 +35,12 @@ export async function serve(config: Config, log: Log): Promise<number> {
     nameServers: config.nameservers ?? [ownName(config)],
   });
   zone.seal(Date.now() / 1000);
-  const store = new FleetStore({ addressConflict: 'servfail' });
+  const store = new FleetStore({ addressConflict: config.addressConflict });
   const publisher = new Publisher(store, zone, (service, error) => {
     log.error({ service, error: error.message }, 'service not published, what stood for it stays');
   });
   let plane: DataPlane | undefined;
-  let lab: Lab | undefined;
-  let isReady = false;
+  let sources: FleetSources | undefined;
   let isStopping = false;
   const admin =
     config.admin === undefined
@@ -52,15 +48,14 @@ export async function serve(config: Config, log: Log): Promise<number> {
       : createAdmin({
           address: config.admin,
           log,
-          ready: () => ({
-            ready: isReady && !isStopping,
-            clusters: [...store.fleet().clusters.keys()].map((id) => ({ id, state: isReady ? 'synced' : 'syncing' })),
-          }),
+          ready: () => {
+            const { ready, clusters } = sources?.fleet.readiness() ?? { ready: false, clusters: [] };
+            return { ready: ready && !isStopping, clusters };
+          },
         });
   const seal = setInterval(() => {
     zone.seal(Date.now() / 1000);
     publisher.retry();
-    if (isReady) zone.setUnknown(publisher.refusals > 0);
   }, limits.zone.sealMillis);
   try {
     plane = await startDataPlane(config, zone, log);
@@ -69,20 +64,18 @@ export async function serve(config: Config, log: Log): Promise<number> {
       { dns: plane.listening.map(formatAddress).join(' '), udp: plane.engine, admin: adminText(config.admin) },
       'listening',
     );
-    const opening = Lab.open(config.lab, store, (findings) => {
-      logFindings(findings, log);
-    });
-    const loaded = opening.then(async (opened) => {
-      lab = opened;
-      await publisher.drained();
+    const failed = Promise.withResolvers<never>();
+    failed.promise.catch(() => undefined);
+    const opening = FleetSources.open({ config, reread, store, publisher, zone, log }, failed.reject);
+    const ready = opening.then(async (opened) => {
+      sources = opened;
+      await opened.fleet.ready;
       return true;
     });
-    loaded.catch(() => undefined);
+    ready.catch(() => undefined);
     // Told to stop before it was ready: nobody was promised an answer.
-    if (!(await Promise.race([loaded, signal.stop.then(() => false)]))) return 0;
+    if (!(await Promise.race([ready, failed.promise, signal.stop.then(() => false)]))) return 0;
     zone.seal(Date.now() / 1000);
-    zone.setUnknown(publisher.refusals > 0);
-    isReady = true;
     log.info({ clusters: store.fleet().clusters.size, services: zone.size, serial: zone.serial }, 'ready');
     for (const line of questionsToTry(zone, plane.listening)) process.stdout.write(`${line}\n`);
     await signal.stop;
@@ -91,13 +84,12 @@ export async function serve(config: Config, log: Log): Promise<number> {
     await signal.lameduck(config.lameduckMillis);
     return 0;
   } catch (error) {
-    if (error instanceof LabError) throw new UsageError(`--lab ${error.message}`);
     if (!(error instanceof ListenError)) throw error;
     log.error({}, error.message);
     return 1;
   } finally {
     clearInterval(seal);
-    await lab?.close();
+    await sources?.close();
     await Promise.all([plane?.close(), admin?.close()]);
     signal.end();
   }
@@ -110,7 +102,8 @@ function questionsToTry(zone: Zone, listening: readonly Address[]): string[] {
   const [first, second = first] = keys;
   if (where === undefined || first === undefined || second === undefined) return [];
   const name = (key: string): string => `${key.split('/').reverse().join('.')}.svc.${zone.settings.zone}`;
-  const dig = `dig @${where.host} -p ${String(where.port)}`;
+  const host = isWildcard(where.host) ? '127.0.0.1' : where.host;
+  const dig = `dig @${host} -p ${String(where.port)}`;
   return ['try:', `  ${dig} ${name(first)}`, `  ${dig} ${name(second)} SRV`];
 }
 
@@ -141,10 +134,6 @@ function connectionBound(): number {
     // No such file but on Linux.
   }
   return Math.max(16, Math.min(limits.tcp.connections, descriptors - limits.tcp.reservedDescriptors));
-}
-
-function logFindings(findings: readonly Finding[], log: Log): void {
-  for (const finding of findings) log[finding.severity === 'error' ? 'error' : 'warn']({}, findingText(finding));
 }
 
 function adminText(admin: Address | undefined): string {

@@ -9,7 +9,7 @@ export const CLUSTER = 'us-east';
 const ENDPOINTS = 3;
 const PORTS: readonly ServicePort[] = [{ name: 'mysql', protocol: 'tcp', port: 3306 }];
 /** First octet of the one address of a service that carries the number of its last change. */
-const CHANGE_NETWORK = 11;
+export const CHANGE_NETWORK = 11;
 
 /** A store that holds so many services, their exports and their slices. */
 export function fleetOf(services: number): FleetStore {

@@ -1,20 +1,20 @@
 // A lab fleet: a folder of folders, each the manifests of one member cluster, followed on disk.
-// Level-based: whatever happened, the store is made equal to the files. What chokidar sees only says when to look, and
-// where; the folders are walked and their files compared. Not here: parsing (manifests.ts), logging, processes.
+// Not here: one such folder (manifests-follow.ts), when to look (folder-watch.ts), parsing (manifests.ts), logging.
 
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { watch } from 'chokidar';
-import type { FSWatcher } from 'chokidar';
 import { isDnsName, shown } from './fields.ts';
+import { FolderError, FolderWatch } from './folder-watch.ts';
+import type { Looked } from './folder-watch.ts';
+import { FindingsTeller, ManifestsCluster } from './manifests-follow.ts';
 import { fileTrouble, isManifestName, ManifestFolder } from './manifests.ts';
-import type { Finding, ManifestRead } from './manifests.ts';
+import type { Finding } from './manifests.ts';
 import { policyOf } from './policy.ts';
-import type { FleetStore } from './store.ts';
+import type { ClusterPolicy, FleetStore } from './store.ts';
 import type { FleetObject } from './trim.ts';
 
 /** The folder of a lab cannot be served: one line that says why. */
-export class LabError extends Error {
+export class LabError extends FolderError {
   override readonly name = 'LabError';
 }
 
@@ -24,16 +24,6 @@ export interface LabContents {
   readonly clusters: ReadonlyMap<string, readonly FleetObject[]>;
   readonly findings: readonly Finding[];
 }
-
-/** Quiet time after an event before the disk is read, so that a file is whole; and how long events may put it off. */
-const QUIET_MS = 15;
-const LONGEST_WAIT_MS = 45;
-/** Young files are read again after this time. */
-const SETTLE_MS = 60;
-/** How often the lab's folder itself is looked at: nothing tells that it was replaced by another. */
-const IDENTITY_MS = 250;
-/** How often everything is read where the kernel gives no events (ENOSPC: too many watches). */
-const POLL_MS = 2_000;
 
 /** Reads a lab once. Throws LabError where there is none. */
 export async function loadLab(dir: string): Promise<LabContents> {
@@ -96,95 +86,65 @@ async function readLab(dir: string): Promise<string[]> {
   }
 }
 
-interface FollowedCluster {
-  readonly folder: ManifestFolder;
-  last: ManifestRead | undefined;
-}
-
 export class Lab {
-  /** As findings name it, and in full. */
+  /** As findings name it. */
   readonly #dir: string;
-  readonly #root: string;
   readonly #store: FleetStore;
-  readonly #report: (findings: readonly Finding[]) => void;
-  readonly #clusters = new Map<string, FollowedCluster>();
-  /** Findings of the last look that are not a file's; then all of them, by their text. */
-  #listingFindings: readonly Finding[] = [];
-  #findings = new Map<string, Finding>();
+  readonly #settingsOf: (id: string) => ClusterPolicy | undefined;
+  readonly #teller: FindingsTeller;
+  readonly #clusters = new Map<string, ManifestsCluster>();
+  #watch: FolderWatch | undefined;
 
-  /** Names of folders to look at; `null`: all of them, and the list itself. */
-  #pending: Set<string> | null = new Set();
-  #pendingSince = 0;
-  #timer: NodeJS.Timeout | undefined;
-  #settleTimer: NodeJS.Timeout | undefined;
-  #looking: Promise<void> | undefined;
-  #identityTimer: NodeJS.Timeout | undefined;
-  #identity = '';
-  #watcher: FSWatcher | undefined;
-  /** Path and identity of every folder below the watcher: watches follow a folder, not its path. */
-  #watched = '';
-  #lastPoll = 0;
-  #mustPoll = false;
-  #isClosed = false;
-
-  private constructor(dir: string, store: FleetStore, report: (findings: readonly Finding[]) => void) {
+  private constructor(
+    dir: string,
+    store: FleetStore,
+    report: (findings: readonly Finding[]) => void,
+    settingsOf: (id: string) => ClusterPolicy | undefined,
+  ) {
     this.#dir = dir;
-    this.#root = path.resolve(dir);
     this.#store = store;
-    this.#report = report;
+    this.#teller = new FindingsTeller(report);
+    this.#settingsOf = settingsOf;
   }
 
   /**
-   * Follows the lab in `dir`: each of its clusters is added to `store` and holds what its files hold, for the first
-   * time before this resolves. `report` gets each finding once until it changes. Throws LabError where there is no lab.
+   * Follows the lab in `dir`: each of its clusters is added to `store`, with what `settingsOf` says of it (undefined:
+   * the id is taken), and holds what its files hold, for the first time before this resolves. `report` gets each finding once until it changes.
+   * Throws LabError where there is no lab.
    */
-  static async open(dir: string, store: FleetStore, report: (findings: readonly Finding[]) => void): Promise<Lab> {
-    const lab = new Lab(dir, store, report);
-    lab.#identity = await identityOf(dir);
-    await lab.#look(await listClusters(dir), null);
-    lab.#identityTimer = setInterval(() => void lab.#checkIdentity(), IDENTITY_MS).unref();
+  static async open(
+    dir: string,
+    store: FleetStore,
+    report: (findings: readonly Finding[]) => void,
+    settingsOf: (id: string) => ClusterPolicy | undefined = policyOf,
+  ): Promise<Lab> {
+    const lab = new Lab(dir, store, report, settingsOf);
+    const listing = await listClusters(dir);
+    let isFirst = true;
+    lab.#watch = await FolderWatch.open(dir, (names) => {
+      if (!isFirst) return lab.#listAndLook(names);
+      isFirst = false;
+      return lab.#look(listing, names);
+    });
     return lab;
+  }
+
+  /** Ids of its clusters now, in their order. */
+  get ids(): readonly string[] {
+    return [...this.#clusters.keys()].sort();
   }
 
   /** Everything that is wrong now. */
   get findings(): readonly Finding[] {
-    return [...this.#findings.values()];
+    return this.#teller.findings;
   }
 
   /** Stops following; the store keeps what it holds. */
   async close(): Promise<void> {
-    this.#isClosed = true;
-    clearTimeout(this.#timer);
-    clearTimeout(this.#settleTimer);
-    clearInterval(this.#identityTimer);
-    await this.#looking;
-    await this.#watcher?.close();
+    await this.#watch?.close();
   }
 
-  /** Something below `folder` may have changed; null: anything. */
-  #schedule(folder: string | null): void {
-    if (this.#isClosed) return;
-    if (folder === null) this.#pending = null;
-    else this.#pending?.add(folder);
-    if (this.#timer === undefined) this.#pendingSince = performance.now();
-    else clearTimeout(this.#timer);
-    const left = Math.max(0, this.#pendingSince + LONGEST_WAIT_MS - performance.now());
-    this.#timer = setTimeout(() => void this.#lookAgain(), Math.min(QUIET_MS, left)).unref();
-  }
-
-  /** One look at a time; what comes meanwhile is looked at afterwards. */
-  async #lookAgain(): Promise<void> {
-    this.#timer = undefined;
-    if (this.#isClosed) return;
-    if (this.#looking !== undefined) return this.#schedule('');
-    const pending = this.#pending;
-    this.#pending = new Set();
-    this.#looking = this.#listAndLook(pending);
-    await this.#looking;
-    this.#looking = undefined;
-  }
-
-  async #listAndLook(pending: ReadonlySet<string> | null): Promise<void> {
+  async #listAndLook(names: ReadonlySet<string> | null): Promise<Looked | undefined> {
     let listing: Listing;
     try {
       listing = await listClusters(this.#dir);
@@ -192,99 +152,43 @@ export class Lab {
       // Not there, perhaps about to be replaced: a failure removes nothing.
       if (!(error instanceof LabError)) throw error;
       const message = `${error.message.slice(this.#dir.length + 2)}; its last good objects stay`;
-      this.#listingFindings = [{ severity: 'error', file: this.#dir, line: 0, message }];
-      this.#tell();
-      return;
+      this.#tell([{ severity: 'error', file: this.#dir, line: 0, message }]);
+      return undefined;
     }
-    await this.#look(listing, pending);
+    return this.#look(listing, names);
   }
 
-  async #look({ folders, findings }: Listing, pending: ReadonlySet<string> | null): Promise<void> {
-    this.#listingFindings = findings;
-    for (const [id, { folder }] of this.#clusters) {
-      if (folders.get(id) === folder.dir) continue;
+  async #look({ folders, findings }: Listing, names: ReadonlySet<string> | null): Promise<Looked> {
+    for (const [id, { dir }] of this.#clusters) {
+      if (folders.get(id) === dir) continue;
       this.#clusters.delete(id);
       if (!folders.has(id)) this.#store.removeCluster(id);
     }
     for (const [id, dir] of folders) {
       let cluster = this.#clusters.get(id);
       if (cluster === undefined) {
-        this.#clusters.set(id, (cluster = { folder: new ManifestFolder(dir), last: undefined }));
-        this.#store.addCluster(policyOf(id));
-      } else if (pending?.has(path.basename(dir)) === false) continue;
-      const read = await cluster.folder.read();
-      cluster.last = read;
-      if (read.isChanged) this.#store.replace(id, read.objects);
+        const policy = this.#settingsOf(id);
+        if (policy === undefined) {
+          const message = 'is left out: a cluster of this id is configured already';
+          findings.push({ severity: 'error', file: dir, line: 0, message });
+          continue;
+        }
+        this.#clusters.set(id, (cluster = new ManifestsCluster(id, dir, this.#store)));
+        this.#store.addCluster(policy);
+      } else if (names?.has(path.basename(dir)) === false) continue;
+      await cluster.look();
     }
-    this.#tell();
-    this.#watch();
-    const unsettled = [...this.#clusters.values()].filter(({ last }) => last?.isUnsettled);
-    if (unsettled.length === 0 || this.#isClosed) return;
-    clearTimeout(this.#settleTimer);
-    this.#settleTimer = setTimeout(
-      () => unsettled.forEach(({ folder }) => this.#schedule(path.basename(folder.dir))),
-      SETTLE_MS,
-    ).unref();
+    this.#tell(findings);
+    const clusters = [...this.#clusters.values()];
+    return {
+      folders: clusters.flatMap(({ last }) => last?.folders ?? []),
+      unsettled: clusters.filter(({ last }) => last?.isUnsettled).map(({ dir }) => path.basename(dir)),
+    };
   }
 
-  #tell(): void {
-    const before = this.#findings;
-    this.#findings = new Map();
+  /** Findings of the list of clusters, and those of each. */
+  #tell(listing: readonly Finding[]): void {
     const clusters = [...this.#clusters].sort(([a], [b]) => (a < b ? -1 : 1));
-    for (const finding of [...this.#listingFindings, ...clusters.flatMap(([, { last }]) => last?.findings ?? [])]) {
-      this.#findings.set(JSON.stringify(finding), finding);
-    }
-    const fresh = [...this.#findings].filter(([text]) => !before.has(text)).map(([, finding]) => finding);
-    if (fresh.length > 0) this.#report(fresh);
+    this.#teller.tell([...listing, ...clusters.flatMap(([, { last }]) => last?.findings ?? [])]);
   }
-
-  /** Watches the folders as they are now, with a new watcher where one of them is not the folder it was. */
-  #watch(): void {
-    const folders = [...this.#clusters.values()].flatMap(({ last }) => last?.folders ?? []);
-    const watched = [this.#identity, ...folders.sort()].join('\n');
-    if (this.#isClosed || (this.#watcher !== undefined && watched === this.#watched)) return;
-    this.#watched = watched;
-    const old = this.#watcher;
-    const watcher = watch(this.#root, {
-      ignoreInitial: true,
-      ignored: (file, stats) =>
-        file !== this.#root &&
-        (path.basename(file).startsWith('.') || (stats?.isFile() === true && !isManifestName(path.basename(file)))),
-    });
-    // What changed before the watch began is not an event.
-    watcher.on('ready', () => this.#schedule(null));
-    watcher.on('all', (_event, file) => this.#schedule(this.#folderOf(file)));
-    // `all` comes up to 100 ms late for a file that is renamed over, and not at all for a hidden symlink (`..data`).
-    watcher.on('raw', (_event, _file, details) => {
-      const { watchedPath } = details as { readonly watchedPath?: string };
-      this.#schedule(watchedPath === undefined ? null : this.#folderOf(watchedPath));
-    });
-    watcher.on('error', () => (this.#mustPoll = true));
-    this.#watcher = watcher;
-    void old?.close();
-  }
-
-  /** The name of the cluster's folder that a path lies in; null for the lab itself. */
-  #folderOf(file: string): string | null {
-    const relative = path.relative(this.#root, file);
-    const [first = ''] = relative.split(path.sep, 1);
-    return first === '' || first === '..' || path.isAbsolute(relative) ? null : first;
-  }
-
-  async #checkIdentity(): Promise<void> {
-    const identity = await identityOf(this.#dir);
-    const now = performance.now();
-    if (identity !== this.#identity || (this.#mustPoll && now - this.#lastPoll > POLL_MS)) {
-      this.#identity = identity;
-      this.#lastPoll = now;
-      this.#schedule(null);
-    }
-  }
-}
-
-async function identityOf(dir: string): Promise<string> {
-  return stat(dir, { bigint: true }).then(
-    ({ dev, ino }) => `${dev}:${ino}`,
-    () => '',
-  );
 }

@@ -11,6 +11,8 @@ import { isRecord, shown } from './fields.ts';
 import type { RawObject, Refusal } from './fields.ts';
 import { readText } from './manifest-text.ts';
 import type { TextDocument } from './manifest-text.ts';
+import { PackedSlice } from './packed-slice.ts';
+import type { PackedFields } from './packed-slice.ts';
 import { trimObject } from './trim.ts';
 import type { FleetObject, TrimDefaults } from './trim.ts';
 
@@ -201,6 +203,12 @@ function stampOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
   return `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`;
 }
 
+/** A copy that keeps nothing of the text of its file alive. */
+function detached({ kind, object }: FleetObject): FleetObject {
+  const copy = structuredClone({ ...object });
+  return { kind, object: 'packed' in copy ? new PackedSlice(copy as PackedFields) : copy } as FleetObject;
+}
+
 function readDocuments(
   file: string,
   documents: readonly TextDocument[],
@@ -228,7 +236,7 @@ function readDocuments(
     const trimmed = trimObject(value, lack);
     if (trimmed.kind !== 'ignored') {
       const object = { kind: trimmed.kind, object: trimmed.object } as FleetObject;
-      objects.push({ object: document.isCut ? structuredClone(object) : object, line: document.line(at) });
+      objects.push({ object: document.isCut ? detached(object) : object, line: document.line(at) });
     }
     const what = describe(value, lack);
     const severity = trimmed.kind === 'ignored' ? 'error' : 'warning';

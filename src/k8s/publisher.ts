@@ -34,6 +34,11 @@ export class Publisher {
     return this.refused.size;
   }
 
+  /** Whether everything that the store holds is published. */
+  get isIdle(): boolean {
+    return this.waiting.size === 0 && !this.store.isDirty;
+  }
+
   /** Tries again what the image had no room for; at most once a second. */
   retry(): void {
     if (this.refused.size === 0) return;

@@ -9,6 +9,7 @@ import type {
   ServiceImport,
   ServicePort,
 } from '../zones/objects.ts';
+import { PackedSlice } from './packed-slice.ts';
 
 function same<T>(a: readonly T[], b: readonly T[], equal: (a: T, b: T) => boolean): boolean {
   return a === b || (a.length === b.length && a.every((item, i) => equal(item, b[i]!)));
@@ -19,7 +20,13 @@ const sameText = (a: string, b: string): boolean => a === b;
 export function samePolicy(a: Omit<FleetCluster, 'exporting'>, b: Omit<FleetCluster, 'exporting'>): boolean {
   const [ids, others] = [a.speaksFor, b.speaksFor];
   const sameIds = ids === undefined || others === undefined ? ids === others : same(ids, others, sameText);
-  return sameIds && a.precedence === b.precedence && a.endpointsFrom === b.endpointsFrom && a.drained === b.drained;
+  return (
+    sameIds &&
+    a.precedence === b.precedence &&
+    a.endpointsFrom === b.endpointsFrom &&
+    a.drained === b.drained &&
+    a.withdrawn === b.withdrawn
+  );
 }
 
 export function sameObjects(a: ClusterObjects, b: ClusterObjects): boolean {
@@ -50,8 +57,13 @@ export function sameSlice(a: EndpointSlice, b: EndpointSlice): boolean {
     a.sourceCluster === b.sourceCluster &&
     a.addressType === b.addressType &&
     same(a.ports, b.ports, samePort) &&
-    same(a.endpoints, b.endpoints, sameEndpoint)
+    sameEndpoints(a, b)
   );
+}
+
+function sameEndpoints(a: EndpointSlice, b: EndpointSlice): boolean {
+  if (a instanceof PackedSlice && b instanceof PackedSlice) return a.packed === b.packed;
+  return same(a.endpoints, b.endpoints, sameEndpoint);
 }
 
 function samePort(a: ServicePort, b: ServicePort): boolean {

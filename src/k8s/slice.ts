@@ -6,6 +6,8 @@ import type { Endpoint, EndpointSlice } from '../zones/objects.ts';
 import { readAddress } from './address.ts';
 import { isDnsName, isLabel, isRecord, NO_RECORD, readList, readPorts, shown } from './fields.ts';
 import type { RawObject, Refusals } from './fields.ts';
+import { packEndpoints } from './packed-endpoints.ts';
+import { PackedSlice } from './packed-slice.ts';
 
 const MIRROR_SERVICE = 'multicluster.kubernetes.io/service-name';
 const MIRROR_SOURCE = 'multicluster.kubernetes.io/source-cluster';
@@ -41,7 +43,7 @@ export function readSlice(
     refusals.add(['addressType'], `${shown(addressType)} is not IPv4, IPv6 or FQDN`);
     return undefined;
   }
-  return {
+  return new PackedSlice({
     namespace,
     name,
     service,
@@ -49,8 +51,8 @@ export function readSlice(
     sourceCluster: isMirror ? readSource(metadata, sourceAnnotation, refusals) : '',
     addressType,
     ports: readPorts(raw['ports'], ['ports'], true, refusals),
-    endpoints: readEndpoints(raw['endpoints'], addressType, refusals),
-  };
+    packed: packEndpoints(readEndpoints(raw['endpoints'], addressType, refusals)),
+  });
 }
 
 function readSource(metadata: RawObject, annotation: string | undefined, refusals: Refusals): string {

@@ -11,6 +11,7 @@ import type {
   ServiceKey,
   ServiceObjects,
 } from '../zones/objects.ts';
+import { withLoss } from '../zones/loss.ts';
 import { sameImport, sameObjects, samePolicy, sameSlice } from './same.ts';
 import type { FleetObject, ObjectKind, Trimmed } from './trim.ts';
 
@@ -24,6 +25,7 @@ interface ClusterState {
   /** The service each slice belongs to, by `namespace/name` of the slice: its label may change. */
   serviceOfSlice: Map<string, ServiceKey>;
   exports: number;
+  revision: number;
 }
 
 export class FleetStore {
@@ -57,7 +59,7 @@ export class FleetStore {
   addCluster(policy: ClusterPolicy): void {
     const state = this.#clusters.get(policy.id);
     if (state === undefined) {
-      this.#clusters.set(policy.id, { policy, services: new Map(), serviceOfSlice: new Map(), exports: 0 });
+      this.#clusters.set(policy.id, { policy, services: new Map(), serviceOfSlice: new Map(), exports: 0, revision: 0 });
       this.#clusters = new Map([...this.#clusters].sort(([a], [b]) => (a < b ? -1 : 1)));
     } else if (samePolicy(state.policy, policy)) return;
     else state.policy = policy;
@@ -84,6 +86,7 @@ export class FleetStore {
     state.services = gatherServices(cluster, drafts.values());
     state.serviceOfSlice = new Map();
     state.exports = 0;
+    state.revision++;
     for (const [key, now] of state.services) {
       const old = before.get(key);
       if (old !== undefined && sameObjects(old, now)) state.services.set(key, old);
@@ -151,13 +154,42 @@ export class FleetStore {
 
   /** The fleet's policy; the same object until something of it changes. */
   fleet(): FleetPolicy {
-    this.#fleet ??= {
+    this.#fleet ??= withLoss({
       clusters: new Map(
         Array.from(this.#clusters, ([id, { policy, exports }]) => [id, { ...policy, exporting: exports > 0 }]),
       ),
       addressConflict: this.#addressConflict,
-    };
+    });
     return this.#fleet;
+  }
+
+  /** The services of which a cluster holds something. */
+  keysOf(cluster: string): ServiceKey[] {
+    return [...(this.#clusters.get(cluster)?.services.keys() ?? [])];
+  }
+
+  /** All that a cluster holds. */
+  *objectsOf(cluster: string): Iterable<FleetObject> {
+    for (const { serviceImport, serviceExport, slices } of this.#clusters.get(cluster)?.services.values() ?? []) {
+      if (serviceImport !== undefined) yield { kind: 'ServiceImport', object: serviceImport };
+      if (serviceExport !== undefined) yield { kind: 'ServiceExport', object: serviceExport };
+      for (const object of slices) yield { kind: 'EndpointSlice', object };
+    }
+  }
+
+  /** The slices that a cluster holds of a service. */
+  slicesOf(cluster: string, service: ServiceKey): readonly EndpointSlice[] {
+    return this.#clusters.get(cluster)?.services.get(service)?.slices ?? [];
+  }
+
+  /** A number that rises whenever something that the cluster holds changes; 0: it never held anything. */
+  revisionOf(cluster: string): number {
+    return this.#clusters.get(cluster)?.revision ?? 0;
+  }
+
+  /** Whether services wait to be taken. */
+  get isDirty(): boolean {
+    return this.#dirty.size > 0;
   }
 
   /** Every service of which some cluster holds something. */
@@ -196,6 +228,7 @@ export class FleetStore {
     if (now.serviceImport === undefined && has === 0 && now.slices.length === 0) state.services.delete(key);
     else state.services.set(key, now);
     this.#dirty.add(key);
+    state.revision++;
     const wasExporting = state.exports > 0;
     state.exports += has - had;
     if (wasExporting !== state.exports > 0) this.#touchAll(state.policy.id);

@@ -11,6 +11,7 @@ import {
   type ServiceObjects,
   type ServicePort,
 } from './objects.ts';
+import { hasAddresses } from './loss.ts';
 import { type AddressClaim, type ImportLoss, type Witness } from './witness.ts';
 
 /** Octets of the Extended DNS Error text: the reply must hold it in 1,232 octets beside question and SOA. */
@@ -22,11 +23,25 @@ interface Importer {
   readonly import: ServiceImport;
 }
 
-/** Merges one service of the fleet view; undefined when no configured cluster imports it. */
+/**
+ * Merges one service of the fleet view; undefined when no configured cluster imports it. Clusters that are withdrawn
+ * count only where without them the name would have nothing left.
+ */
 export function mergeService(
   objects: ServiceObjects,
   fleet: FleetPolicy,
   witness?: Witness,
+): MergedService | undefined {
+  const { loss } = fleet;
+  if (loss === undefined) return mergeFor(objects, fleet, witness);
+  const left = hasAddresses(mergeFor(objects, loss.all, undefined)) ? loss.all : loss.always;
+  return mergeFor(objects, left, witness);
+}
+
+function mergeFor(
+  objects: ServiceObjects,
+  fleet: FleetPolicy,
+  witness: Witness | undefined,
 ): MergedService | undefined {
   const members = membersOf(objects, fleet, witness);
   const deciding = decidingImports(members, witness);
@@ -79,7 +94,8 @@ function membersOf(objects: ServiceObjects, fleet: FleetPolicy, witness: Witness
   const inOrder = [...objects.clusters].sort((a, b) => compareText(a.cluster, b.cluster));
   for (const holds of inOrder) {
     const policy = fleet.clusters.get(holds.cluster);
-    if (policy !== undefined) members.push({ policy, holds });
+    if (policy?.isOut === true) witness?.({ decision: 'cluster-withdrawn', cluster: holds.cluster });
+    else if (policy !== undefined) members.push({ policy, holds });
     else witness?.({ decision: 'cluster-not-configured', cluster: holds.cluster });
   }
   return members;

@@ -68,6 +68,10 @@ export interface FleetCluster {
   readonly speaksFor: readonly string[] | undefined;
   /** Its endpoints are left out; its imports stay. */
   readonly drained: boolean;
+  /** It is out of touch for longer than its names are held: `others`: where another cluster answers them; `always`. */
+  readonly withdrawn?: 'others' | 'always' | undefined;
+  /** Its objects decide nothing here: set in the fleet that a withdrawal leaves (loss.ts). */
+  readonly isOut?: boolean | undefined;
   /** It holds a ServiceExport of any name, so it speaks for itself (answers to "who speaks for a cluster"). */
   readonly exporting: boolean;
 }
@@ -76,6 +80,8 @@ export interface FleetPolicy {
   /** Every configured cluster by id. */
   readonly clusters: ReadonlyMap<string, FleetCluster>;
   readonly addressConflict: 'servfail' | 'precedence';
+  /** Where clusters are withdrawn: the fleet without all of them, and without those that are withdrawn always. */
+  readonly loss?: { readonly all: FleetPolicy; readonly always: FleetPolicy } | undefined;
 }
 
 /** What one cluster holds of one service. */

@@ -33,6 +33,7 @@ export interface AddressClaim {
 /** `slice` is undefined where the object is the cluster's ServiceImport. */
 export type Decision =
   | { readonly decision: 'cluster-not-configured'; readonly cluster: string }
+  | { readonly decision: 'cluster-withdrawn'; readonly cluster: string }
   | { readonly decision: 'import-decides'; readonly cluster: string; readonly type: ServiceType }
   | {
       readonly decision: 'import-yields';
@@ -131,6 +132,8 @@ const endpointLoss: Record<EndpointLoss, string> = {
 /** One plain line for people. */
 export function describe(decision: Decision): string {
   switch (decision.decision) {
+    case 'cluster-withdrawn':
+      return `${decision.cluster} is out of touch and its names are answered without it`;
     case 'cluster-not-configured':
       return `objects of ${decision.cluster} left out: no such cluster is configured`;
     case 'import-decides':

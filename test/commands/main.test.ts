@@ -2,7 +2,8 @@
 import { spawn } from 'node:child_process';
 import path from 'node:path';
 import t from 'tap';
-import { parseCheckFlags, parseDumpFlags, parseServeFlags, processors } from '../../src/config.ts';
+import { parseCheckFlags, parseDumpFlags, parseServeFlags } from '../../src/config.ts';
+import { processors } from '../../src/processors.ts';
 
 const bin = path.join(import.meta.dirname, '../../bin/clusterset-dns.js');
 
@@ -20,7 +21,24 @@ const serve = ['serve', '--lab', 'lab'];
 
 // [argv, what the one line on stderr is after `clusterset-dns: `]; each ends with exit code 2 and says nothing on stdout.
 const REFUSED: readonly (readonly [argv: readonly string[], line: string | RegExp])[] = [
-  [['serve'], '--lab: a source of clusters is needed: --lab DIR, a folder with one folder for each cluster'],
+  [
+    ['serve'],
+    '--config: a source of clusters is needed: --config FILE, --lab DIR, --kubeconfig FILE, --context NAME, --all-contexts or --in-cluster',
+  ],
+  [[...serve, '--config', 'x'], '--lab: is not for use with --config, whose file names the clusters'],
+  [
+    ['serve', '--config', 'x', '--in-cluster'],
+    '--in-cluster: is not for use with --config, whose file names the clusters',
+  ],
+  [['serve', '--context', 'a', '--all-contexts'], '--all-contexts: is not for use with --context, which chooses some'],
+  [
+    ['serve', '--context', 'admin@b'],
+    `--context: "admin@b" is no cluster id (DNS labels): give it one with --context 'admin@b=CLUSTER-ID'`,
+  ],
+  [['serve', '--in-cluster', 'Prod_EU'], '--in-cluster: "Prod_EU" is not a cluster id (DNS labels)'],
+  [['serve', '--kubeconfig'], "option '--kubeconfig <FILE>' argument missing"],
+  [['serve', '--state-dir', '', '--lab', 'x'], '--state-dir: "" is not the path of a folder'],
+  [['check', '--config', 'x'], "unknown option '--config'"],
   [['check'], /^--lab: a source of clusters is needed/],
   [['dump'], /^--lab: a source of clusters is needed/],
   [['serve', '--lab'], "option '--lab <DIR>' argument missing"],
@@ -73,7 +91,9 @@ const around = { stderrIsTerminal: false, processors: 8 };
 t.test('what serve runs with', async (t) => {
   const config = parseServeFlags({ lab: 'lab' }, around);
   t.strictSame(config, {
+    configFile: undefined,
     lab: 'lab',
+    clusters: { kubeconfig: undefined, inCluster: undefined, entries: [], defaults: {}, overrides: [] },
     zone: 'clusterset.local',
     ttlSeconds: 5,
     negativeTtlSeconds: 5,
@@ -83,6 +103,11 @@ t.test('what serve runs with', async (t) => {
     udp: 'auto',
     lameduckMillis: 5000,
     log: { level: 'info', format: 'json' },
+    stateDir: undefined,
+    startupTimeoutMillis: 30_000,
+    unknownForMillis: 60_000,
+    staleAfterMillis: 60_000,
+    addressConflict: 'servfail',
     nameservers: undefined,
   });
   t.ok(Object.isFrozen(config) && Object.isFrozen(config.listen[0]) && Object.isFrozen(config.log));
@@ -108,6 +133,7 @@ t.test('what serve runs with', async (t) => {
     [{ lameduck: '0' }, { lameduckMillis: 0 }],
     [{ lameduck: '500ms' }, { lameduckMillis: 500 }],
     [{ lameduck: '10m' }, { lameduckMillis: 600_000 }],
+    [{ stateDir: '/var/lib/x' }, { stateDir: '/var/lib/x' }],
     [{ logLevel: 'debug', logFormat: 'text' }, { log: { level: 'debug', format: 'text' } }],
     [
       { listen: ['0.0.0.0:53', '[FD00::1]:53', '[0:0:0:0:0:0:0:0]:53', '127.0.0.1:0', '127.0.0.1:0'] },
@@ -127,6 +153,74 @@ t.test('what serve runs with', async (t) => {
   }
   t.equal(parseServeFlags({ lab: 'x' }, { stderrIsTerminal: true, processors: 1 }).log.format, 'text');
   t.equal(parseServeFlags({ lab: 'x' }, { stderrIsTerminal: true, processors: 1 }).workers, 1);
+});
+
+t.test('clusters by flags', async (t) => {
+  const arn = 'arn:aws:eks:eu-west-1:123456789012:cluster/prod';
+  const none = { kubeconfig: undefined, inCluster: undefined, entries: [], defaults: {}, overrides: [] };
+  const context = (...names: string[]): unknown =>
+    parseServeFlags({ context: names }, around).clusters.kubeconfig?.contexts;
+  for (const [flags, kubeconfig, inCluster] of [
+    [{ kubeconfig: 'f' }, { file: 'f', contexts: 'current' }],
+    [{ allContexts: true }, { file: undefined, contexts: 'all' }],
+    [
+      { kubeconfig: 'f', context: ['a'] },
+      { file: 'f', contexts: [{ name: 'a', id: undefined }] },
+    ],
+    [{ inCluster: true }, undefined, { id: undefined, own: {} }],
+    [{ inCluster: 'Cluster-A' }, undefined, { id: 'cluster-a', own: {} }],
+    [
+      { inCluster: true, allContexts: true },
+      { file: undefined, contexts: 'all' },
+      { id: undefined, own: {} },
+    ],
+  ] as const) {
+    for (const lab of [{}, { lab: 'x' }]) {
+      const config = parseServeFlags({ ...flags, ...lab }, around);
+      t.strictSame(config.clusters, { ...none, kubeconfig, inCluster }, JSON.stringify(flags));
+      t.strictSame(
+        config.listen.map(({ host, port, family }) => `${host} ${port} ${family}`),
+        ['0.0.0.0 1053 4', ':: 1053 6'],
+      );
+      t.strictSame(config.admin, { host: '0.0.0.0', port: 9153 });
+    }
+  }
+  t.strictSame(context('Kind-A', 'b.c'), [
+    { name: 'Kind-A', id: undefined },
+    { name: 'b.c', id: undefined },
+  ]);
+  t.strictSame(context(`${arn}=Prod`, 'a=b=c', 'k=v@x=y', 'b='.concat('d.e')), [
+    { name: arn, id: 'prod' },
+    { name: 'a=b', id: 'c' },
+    { name: 'k=v@x', id: 'y' },
+    { name: 'b', id: 'd.e' },
+  ]);
+  for (const [flags, message] of [
+    [
+      { context: [arn] },
+      `--context: ${JSON.stringify(arn.slice(0, 40) + '…')} is no cluster id (DNS labels): give it one with --context '${arn}=CLUSTER-ID'`,
+    ],
+    [
+      { context: ["it's"] },
+      `--context: "it's" is no cluster id (DNS labels): give it one with --context 'it'\\''s=CLUSTER-ID'`,
+    ],
+    [
+      { context: ['a=Prod_EU'] },
+      `--context: "a=Prod_EU" is no cluster id (DNS labels): give it one with --context 'a=Prod_EU=CLUSTER-ID'`,
+    ],
+    [{ context: [''] }, '--context: "" is no name of a context'],
+    [{ context: ['=b'] }, '--context: "=b" is no name of a context'],
+    [{ context: ['a', 'a=b'] }, '--context: a is given twice'],
+    [{ context: ['a', 'b=A'] }, '--context: the cluster id a is given twice'],
+    [{ context: ['a'], inCluster: 'a' }, '--in-cluster: the cluster id a is that of a --context already'],
+    [{ config: 'c', kubeconfig: 'f' }, '--kubeconfig: is not for use with --config, whose file names the clusters'],
+    [{ config: 'c', context: ['f'] }, '--context: is not for use with --config, whose file names the clusters'],
+    [{ config: 'c', allContexts: true }, '--all-contexts: is not for use with --config, whose file names the clusters'],
+    [{ lab: 'x', listen: ['127.0.0.1:9153'] }, '--admin: 127.0.0.1:9153 is a listen address already'],
+    [{ lab: 'x', listen: ['127.0.0.1:1', '127.0.0.1:1'] }, '--listen: 127.0.0.1:1 is given twice'],
+  ] as const) {
+    t.throws(() => parseServeFlags(flags, around), { name: 'UsageError', message }, message);
+  }
 });
 
 t.test('what no flag takes', async (t) => {
@@ -154,6 +248,9 @@ t.test('what no flag takes', async (t) => {
     lameduck: ['', '5', '-5s', '1h', '11m', '1.5s', 's'],
     'log-level': ['trace', ''],
     'log-format': ['yaml'],
+    'state-dir': ['', 'a\0b'],
+    kubeconfig: [''],
+    'in-cluster': ['', 'a_b', 'a..b', '-a'],
     lab: ['', 'a\0b'],
     nope: ['x'],
   };

@@ -7,6 +7,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { Lab, LabError, loadLab } from '../../src/k8s/lab.ts';
 import { findingText, type Finding } from '../../src/k8s/manifests.ts';
+import { FollowedManifests } from '../../src/k8s/manifests-follow.ts';
+import { FolderError } from '../../src/k8s/folder-watch.ts';
+import { policyOf } from '../../src/k8s/policy.ts';
 import { FleetStore } from '../../src/k8s/store.ts';
 
 const examples = path.join(import.meta.dirname, '../../examples/lab');
@@ -178,6 +181,8 @@ t.test('changes on disk', async (t) => {
   await until(t, store, ['a shop/web=10.1.0.20', b, 'c2 shop/db=10.0.0.1'], 'a cluster gets another name');
   await rm(path.join(dir, 'C2'), { recursive: true });
   await until(t, store, ['a shop/web=10.1.0.20', b], 'a cluster goes');
+  // Its files went first, the folder itself a moment later.
+  for (let i = 0; i < 1000 && store.fleet().clusters.has('c2'); i++) await delay(5);
   t.notOk(store.fleet().clusters.has('c2'));
   t.strictSame(found, []);
 
@@ -236,4 +241,77 @@ t.test('the lab itself is replaced', async (t) => {
   await delay(300);
   await writeFile(path.join(dir, 'a/web.yaml'), imported('web', '10.0.0.3'));
   await until(t, store, ['a shop/web=10.0.0.3'], 'the other one is followed');
+});
+
+t.test('what is configured about a cluster of a lab', async (t) => {
+  const dir = await folder(t, { 'a/web.yaml': imported('web'), 'b/web.yaml': imported('web') });
+  const store = new FleetStore({ addressConflict: 'servfail' });
+  const lab = await Lab.open(
+    dir,
+    store,
+    () => undefined,
+    (id) => ({ ...policyOf(id), precedence: id === 'a' ? 1 : 2 }),
+  );
+  t.teardown(() => lab.close());
+  t.strictSame(lab.ids, ['a', 'b']);
+  t.strictSame(
+    [...store.fleet().clusters].map(([id, { precedence }]) => [id, precedence]),
+    [
+      ['a', 1],
+      ['b', 2],
+    ],
+  );
+});
+
+t.test('one folder of manifests as a cluster', async (t) => {
+  const parent = await folder(t, {
+    'c/web.yaml': imported('web'),
+    'c/deep/db.yaml': imported('db'),
+    'next/web.yaml': imported('web', '10.0.0.7'),
+    'bad.yaml': 'x: [',
+    file: '',
+  });
+  const dir = path.join(parent, 'c');
+  const store = new FleetStore({ addressConflict: 'servfail' });
+  store.addCluster(policyOf('one'));
+  const found: string[] = [];
+  const report = (findings: readonly Finding[]): unknown => found.push(...said(findings, parent));
+  for (const [name, why] of [
+    ['missing', 'is not there'],
+    ['file', 'is not a folder'],
+  ] as const) {
+    const file = path.join(parent, name);
+    await t.rejects(FollowedManifests.open('one', file, store, report), new FolderError(`${file}: ${why}`));
+  }
+  const followed = await FollowedManifests.open('one', dir, store, report);
+  t.teardown(() => followed.close());
+  t.equal(followed.id, 'one');
+  t.strictSame(held(store), ['one shop/db=10.0.0.1', 'one shop/web=10.0.0.1'], 'at once');
+  await writeFile(path.join(dir, 'web.yaml'), imported('web', '10.0.0.2'));
+  await until(t, store, ['one shop/db=10.0.0.1', 'one shop/web=10.0.0.2'], 'written in place');
+  await fill(dir, { 'new/er/api.json': '{}', 'new/er/api.yaml': imported('api') });
+  await until(t, store, ['one shop/api=10.0.0.1', 'one shop/db=10.0.0.1', 'one shop/web=10.0.0.2'], 'a folder appears');
+  await rm(path.join(dir, 'new'), { recursive: true });
+  await rm(path.join(dir, 'deep'), { recursive: true });
+  await until(t, store, ['one shop/web=10.0.0.2'], 'folders go');
+  t.strictSame(found, []);
+  await fill(dir, { 'bad.yaml': 'x: [' });
+  while (found.length === 0) await delay(5);
+  t.match(found, [/^error \/c\/bad.yaml:1: does not parse/]);
+  t.equal(followed.findings.length, 1);
+  await rm(path.join(dir, 'bad.yaml'));
+  while (followed.findings.length > 0) await delay(5);
+  await rename(dir, path.join(parent, 'old'));
+  while (found.length < 2) await delay(5);
+  t.equal(found[1], 'error /c: is not there; its last good objects stay');
+  t.strictSame(held(store), ['one shop/web=10.0.0.2'], 'while it is not there, everything stays');
+  await rename(path.join(parent, 'next'), dir);
+  await until(t, store, ['one shop/web=10.0.0.7'], 'the other one');
+  await writeFile(path.join(dir, 'web.yaml'), imported('web', '10.0.0.8'));
+  await until(t, store, ['one shop/web=10.0.0.8'], 'the other one is followed');
+  t.strictSame(followed.findings, []);
+  await followed.close();
+  await writeFile(path.join(dir, 'web.yaml'), imported('web', '10.0.0.9'));
+  await delay(100);
+  t.strictSame(held(store), ['one shop/web=10.0.0.8'], 'closed');
 });

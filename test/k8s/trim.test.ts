@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { readAddress } from '../../src/k8s/address.ts';
 import { limits } from '../../src/limits.ts';
+import { PackedSlice } from '../../src/k8s/packed-slice.ts';
 import { trimObject } from '../../src/k8s/trim.ts';
 import type { TrimDefaults } from '../../src/k8s/trim.ts';
 
@@ -356,10 +357,15 @@ const CASES: Readonly<Record<string, readonly [raw: unknown, object: object | nu
   ],
 };
 
+/** A slice as the interface shows it, whatever it is kept as. */
+function plain(object: object): object {
+  return object instanceof PackedSlice ? object.toJSON() : object;
+}
+
 t.test('objects', async (t) => {
   for (const [name, [raw, object, refusals = []]] of Object.entries(CASES)) {
     const trimmed = trimObject(raw);
-    t.strictSame(trimmed.kind === 'ignored' ? null : trimmed.object, object, name);
+    t.strictSame(trimmed.kind === 'ignored' ? null : plain(trimmed.object), object, name);
     const said = trimmed.refusals.map(({ path, reason }) => `${path.join(',')}: ${reason}`);
     t.strictSame(
       said.map((line, i) => line.slice(0, refusals[i]?.length)),
