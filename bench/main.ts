@@ -3,6 +3,7 @@
 
 import process from 'node:process';
 import { change } from './change.ts';
+import { chaos } from './chaos.ts';
 import { fleet } from './fleet.ts';
 import { image } from './image.ts';
 import { latency } from './latency.ts';
@@ -20,6 +21,7 @@ const benches: Readonly<Record<string, (options: BenchOptions) => Promise<BenchR
   change,
   fleet,
   latency,
+  chaos,
 };
 
 const words = process.argv.slice(2);

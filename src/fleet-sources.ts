@@ -18,7 +18,7 @@ import { Lab, LabError } from './k8s/lab.ts';
 import { findingText } from './k8s/manifests.ts';
 import type { Finding } from './k8s/manifests.ts';
 import { ManifestsMember } from './k8s/manifests-member.ts';
-import type { FleetMember } from './k8s/member.ts';
+import type { FleetMember } from './k8s/fleet-member.ts';
 import { policyOf } from './k8s/policy.ts';
 import type { Publisher } from './k8s/publisher.ts';
 import { SnapshotFolder } from './k8s/snapshot.ts';

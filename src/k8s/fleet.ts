@@ -7,7 +7,7 @@ import type { Zone } from '../zones/zone.ts';
 import type { ClusterEntry } from './cluster-settings.ts';
 import { lossOf } from './loss.ts';
 import type { Loss, LossTimes } from './loss.ts';
-import type { FleetMember, MemberDetails, MemberState, MemberStatus } from './member.ts';
+import type { FleetMember, MemberDetails, MemberState, MemberStatus } from './fleet-member.ts';
 import { policyOf } from './policy.ts';
 import type { Publisher } from './publisher.ts';
 import type { ClusterSnapshot, SnapshotFolder } from './snapshot.ts';

@@ -10,51 +10,12 @@ import type { ClusterSource } from './cluster-settings.ts';
 import { readToken } from './credentials.ts';
 import type { Credentials } from './credentials.ts';
 import type { FileStamps } from './file-stamps.ts';
+import type { FleetMember, MemberDetails, MemberState, MemberStatus, ResourceStatus } from './fleet-member.ts';
 import { Generation } from './generation.ts';
 import type { ListGate } from './list-gate.ts';
 import type { PartName } from './part.ts';
 import type { FleetStore } from './store.ts';
 import { TroubleError } from './trouble.ts';
-
-/**
- * `connecting`: nothing was heard of it yet. `syncing`: its first lists are under way. `synced`: every resource is watched, or
- * not served. `degraded`: a resource is forbidden, or was served once. `out of touch`: what is held is not followed for now.
- */
-export type MemberState = 'connecting' | 'syncing' | 'synced' | 'degraded' | 'out of touch';
-
-export interface ResourceStatus {
-  readonly phase: string;
-  readonly objects: number;
-  readonly reason?: string;
-}
-
-export interface MemberStatus {
-  readonly state: MemberState;
-  /** Why it is not `synced`, or what is odd about it all the same. */
-  readonly reason: string | undefined;
-  /** It was read whole since this process began. */
-  readonly hasSynced: boolean;
-  /** Since when it is not followed, by the monotonic clock; undefined: it is. */
-  readonly outSinceMillis: number | undefined;
-}
-
-/** What a cluster holds and lacks, for people. */
-export interface MemberDetails {
-  readonly resources: Readonly<Record<string, ResourceStatus>>;
-  /** Objects with fields that were refused, and the first of these. */
-  readonly refusedObjects: number;
-  readonly firstRefusal: string | undefined;
-}
-
-/** A cluster of the fleet, whatever its source. */
-export interface FleetMember {
-  /** Cheap: asked several times a second. */
-  status(): MemberStatus;
-  details(): MemberDetails;
-  /** Reads the cluster from elsewhere; false: another kind of member is needed for that. */
-  move(source: ClusterSource): boolean;
-  close(): Promise<void>;
-}
 
 export interface MemberOptions {
   readonly id: string;

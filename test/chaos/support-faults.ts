@@ -145,6 +145,15 @@ export const faultKinds: Readonly<Record<string, Kind>> = {
     server.cut();
   }),
   'watch-list refused': watchList('refused'),
+  'pages cut off': {
+    ...watchList('refused'),
+    begin: (server, random) => {
+      server.api.watchList = 'refused';
+      server.fault({ type: 'cut', afterOctets: number(random, 500, 8_000) }, { kinds: ['list'] });
+      server.compact();
+      server.cut();
+    },
+  },
   'watch-list ignored': watchList('ignored'),
   'watch-list of an old etcd': watchList('old-etcd'),
   'an older API version': {
@@ -172,8 +181,9 @@ export async function beginFault(server: FaultServer, name: string, random: Rand
 
 /** Ends it; from now on the server does all that it should. */
 export async function endFault(server: FaultServer, name: string): Promise<Ending> {
-  const { ending, end } = faultKinds[name]!;
-  await end?.(server);
+  const kind = faultKinds[name]!;
+  const { ending } = kind;
+  await kind.end?.(server);
   await server.heal();
   if (ending !== 'open') server.cut();
   if (ending === 'relist') server.compact();

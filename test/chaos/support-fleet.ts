@@ -3,36 +3,29 @@
 
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
-import { stringify } from 'yaml';
 import { issue, makeCa } from '../support/api/certs.ts';
 import type { RawObject } from '../support/api/model.ts';
-import { mirroredSlice, nativeSlice, serviceExport, serviceImport } from '../support/api/objects.ts';
-import { Contribution, joined, History, Window, type Cluster, type Service } from './support-truth.ts';
+import { serviceExport } from '../support/api/objects.ts';
+import {
+  clusterIds,
+  policies,
+  REQUIRED,
+  writeConfig,
+  writeKubeconfig,
+  writeToken,
+  type FleetFiles,
+} from './support-config.ts';
 import type { MembersTask, Message, Order, OrderMessage } from './support-members.ts';
+import { importOf, NAMESPACE, objectsOf, sliceIdOf, sliceOf } from './support-objects.ts';
+import { Contribution, joined, History, Window, type Cluster, type Service } from './support-truth.ts';
 
-export const NAMESPACE = 'chaos';
 const SUFFIX = `${NAMESPACE}.svc.clusterset.local`;
-const STALE_AFTER_MILLIS = 3_000;
+const ABSENT: ReadonlySet<string> = new Set(['NXDOMAIN']);
+const UNKNOWN: ReadonlySet<string> = new Set(['NXDOMAIN', 'SERVFAIL']);
+/** No restart brings back what was replaced this long before a cluster's window. */
 const REVIVED_MILLIS = 30_000;
-const IDS = ['a', 'b', 'c', 'd', 'e'] as const;
-
-/** As the configuration has them; `e` is drained at times. */
-const policies: Readonly<Record<(typeof IDS)[number], { withdrawnAfterMillis?: number; config: RawObject }>> = {
-  a: { config: {} },
-  b: { withdrawnAfterMillis: 6_000, config: { onLoss: 'hold', holdFor: '6s' } },
-  c: { withdrawnAfterMillis: STALE_AFTER_MILLIS, config: { onLoss: 'withdraw' } },
-  d: { config: { required: true } },
-  e: { config: {} },
-};
-
-export interface FleetFiles {
-  readonly folder: string;
-  readonly listen: string;
-  readonly admin: string;
-}
 
 export class ChaosFleet {
   readonly clusters: readonly Cluster[];
@@ -43,10 +36,10 @@ export class ChaosFleet {
   readonly ownerOf = new Map<string, string>();
   readonly #child: ChildProcess;
   readonly #files: FleetFiles;
-  #ports: readonly number[] = [];
-  #ca = '';
   #orders = 0;
   readonly #waiting = new Map<number, { resolve: (value: number) => void; reject: (error: Error) => void }>();
+  /** By cluster and track. */
+  readonly #reachedNow = new Map<string, () => void>();
   readonly #tracks: { number: number; resolve: () => void }[];
   #addresses = 0;
   /** What of each cluster a saved etcd holds. */
@@ -56,16 +49,16 @@ export class ChaosFleet {
   private constructor(child: ChildProcess, files: FleetFiles) {
     this.#child = child;
     this.#files = files;
-    this.clusters = IDS.map((id, number) => ({
+    this.clusters = clusterIds.map((id, number) => ({
       ...{ id, number, window: new Window(), drained: new History(false), drainedWindow: new Window() },
       withdrawnAfterMillis: policies[id].withdrawnAfterMillis,
     }));
-    this.#tracks = IDS.map(() => ({ number: 0, resolve: () => undefined }));
-    this.#saved = IDS.map(() => undefined);
-    this.#tokens = IDS.map(() => 'first');
+    this.#tracks = clusterIds.map(() => ({ number: 0, resolve: () => undefined }));
+    this.#saved = clusterIds.map(() => undefined);
+    this.#tokens = clusterIds.map(() => 'first');
     const services: Service[] = [];
     for (let i = 0; i < 20; i++) {
-      const three = [0, 1, 2].map((k) => this.clusters[(i + k) % IDS.length]!);
+      const three = [0, 1, 2].map((k) => this.clusters[(i + k) % clusterIds.length]!);
       services.push(this.#native(`n${i}`, three));
     }
     for (const cluster of this.clusters) {
@@ -83,20 +76,24 @@ export class ChaosFleet {
 
   static async start(files: FleetFiles, seed: number): Promise<ChaosFleet> {
     const ca = makeCa('chaos');
-    const task: MembersTask = { tls: issue(ca), count: IDS.length, token: 'first', seed };
+    const task: MembersTask = { tls: issue(ca), count: clusterIds.length, token: 'first', seed };
     const { NODE_OPTIONS: _, ...env } = process.env;
     const file = path.join(import.meta.dirname, 'support-members.ts');
     const child = fork(file, [JSON.stringify(task)], { env, execArgv: [] });
     const [{ ports }] = (await once(child, 'message')) as [{ ports: readonly number[] }];
     const fleet = new ChaosFleet(child, files);
-    fleet.#ports = ports;
-    fleet.#ca = ca.cert;
-    for (const { number } of fleet.clusters) {
-      await fleet.order(number, { do: 'put', objects: fleet.#objectsOf(number) });
-      fleet.#writeKubeconfig(number);
+    for (const { number, id } of fleet.clusters) {
+      await fleet.order(number, { do: 'put', objects: objectsOf(fleet.services, number) });
+      writeKubeconfig(files, id, ports[number]!, ca.cert);
+      fleet.writeToken(number);
     }
     fleet.writeConfig();
     return fleet;
+  }
+
+  /** What an absent name may be answered with now. */
+  get absent(): ReadonlySet<string> {
+    return this.clusters.some(({ id, window }) => id === REQUIRED && window.isRestarted) ? UNKNOWN : ABSENT;
   }
 
   nameOf(service: Service): string {
@@ -147,8 +144,8 @@ export class ChaosFleet {
     const settle = contribution.slice.put(state);
     const { number } = contribution.cluster;
     if (state === '' && kept < 0) {
-      await this.order(number, { do: 'remove', ...this.#sliceId(contribution) });
-    } else await this.order(number, { do: 'put', objects: [this.#slice(service, contribution)] });
+      await this.order(number, { do: 'remove', ...sliceIdOf(contribution) });
+    } else await this.order(number, { do: 'put', objects: [sliceOf(service, contribution)] });
     settle();
   }
 
@@ -157,7 +154,7 @@ export class ChaosFleet {
     const [contribution] = service.contributions;
     const settle = contribution!.slice.put(this.#address(contribution!.key));
     if (service.imported.last) {
-      await this.order(service.owner!.number, { do: 'put', objects: [this.#import(service)] });
+      await this.order(service.owner!.number, { do: 'put', objects: [importOf(service)] });
     }
     settle();
   }
@@ -175,21 +172,21 @@ export class ChaosFleet {
     const settle = service.imported.put(isImported);
     const { number } = service.owner!;
     const name = { namespace: NAMESPACE, name: service.name };
-    if (isImported) await this.order(number, { do: 'put', objects: [this.#import(service)] });
+    if (isImported) await this.order(number, { do: 'put', objects: [importOf(service)] });
     else await this.order(number, { do: 'remove', resource: 'ServiceImport', ...name });
     settle();
   }
 
-  /** What a cluster holds now, and it alone is changed meanwhile by nobody. */
+  /** What its etcd holds now can be restored. */
   async save(member: number): Promise<void> {
     this.#saved[member] = new Map(this.#historiesOf(member).map(([key, history]) => [key, history.last]));
     await this.order(member, { do: 'save' });
   }
 
-  /** Its etcd is restored; false where nothing was saved. */
-  async restore(member: number): Promise<boolean> {
-    const saved = this.#saved[member];
-    if (saved === undefined) return false;
+  /** Its etcd is restored. */
+  async restore(member: number): Promise<void> {
+    if (this.#saved[member] === undefined) await this.save(member);
+    const saved = this.#saved[member]!;
     const settles = this.#historiesOf(member).map(([key, history]) => {
       const value = saved.get(key)!;
       if (typeof value === 'string') for (const each of value.split(',')) this.ownerOf.set(each, key);
@@ -197,7 +194,6 @@ export class ChaosFleet {
     });
     await this.order(member, { do: 'restore' });
     for (const settle of settles) settle();
-    return true;
   }
 
   /** The API server takes another token from now on; the client's file has it after `writeToken`. */
@@ -207,20 +203,11 @@ export class ChaosFleet {
   }
 
   writeToken(member: number): void {
-    writeFileSync(path.join(this.#files.folder, `${IDS[member]!}.token`), this.#tokens[member]!);
+    writeToken(this.#files, clusterIds[member]!, this.#tokens[member]!);
   }
 
   writeConfig(more: RawObject = {}): void {
-    const { folder, listen, admin } = this.#files;
-    const clusters = this.clusters.map(({ id, drained }) => ({
-      ...{ id, kubeconfig: `${id}.kubeconfig`, ...policies[id as 'a'].config },
-      ...(drained.last ? { state: 'drained' } : {}),
-    }));
-    const file = {
-      ...{ apiVersion: 'clusterset-dns/v1', listen: [listen], admin, workers: 1, lameduck: '1s', stateDir: 'state' },
-      ...{ staleAfter: `${STALE_AFTER_MILLIS}ms`, clusters, ...more },
-    };
-    writeFileSync(path.join(folder, 'config.yaml'), stringify(file));
+    writeConfig(this.#files, this.clusters, more);
   }
 
   /** Forgets states that nobody can answer any more. */
@@ -242,8 +229,6 @@ export class ChaosFleet {
   close(): void {
     this.#child.disconnect();
   }
-
-  readonly #reachedNow = new Map<string, () => void>();
 
   #hear(message: Message): void {
     if ('reached' in message) this.#reachedNow.get(`${message.member} ${message.reached}`)?.();
@@ -295,59 +280,5 @@ export class ChaosFleet {
           ...(isNative ? [[`export ${key}`, exported] as const] : []),
         ]),
     ]);
-  }
-
-  #objectsOf(member: number): RawObject[] {
-    return this.services.flatMap((service) => {
-      const own = service.contributions.filter(({ cluster }) => cluster.number === member);
-      if (own.length === 0) return [];
-      const slices = service.kind === 'ips' ? [] : own.map((contribution) => this.#slice(service, contribution));
-      const exports = service.kind === 'native' ? [serviceExport(NAMESPACE, service.name)] : [];
-      return [this.#import(service), ...exports, ...slices];
-    });
-  }
-
-  #import({ name, kind, contributions }: Service): RawObject {
-    const ips = contributions[0]!.slice.last.split(',');
-    return serviceImport(NAMESPACE, name, kind === 'ips' ? { ips } : { type: 'Headless' });
-  }
-
-  #slice({ name, kind }: Service, contribution: Contribution): RawObject {
-    const { slice: state, cluster } = contribution;
-    const addresses = state.last === '' ? [] : state.last.split(',');
-    const endpoints = addresses.map((address, i) => ({
-      ...{ addresses: [address], conditions: { ready: true } },
-      // The first slice of a cluster gives its endpoints names.
-      ...(contribution.key.endsWith('-x') ? { hostname: `pod-${i}` } : {}),
-    }));
-    const slice = this.#sliceId(contribution).name;
-    return kind === 'native'
-      ? nativeSlice(NAMESPACE, slice, name, { endpoints })
-      : mirroredSlice(NAMESPACE, slice, name, `ext-${cluster.id}`, { endpoints });
-  }
-
-  #sliceId({ key }: Contribution): { resource: 'EndpointSlice'; namespace: string; name: string } {
-    return { resource: 'EndpointSlice', namespace: NAMESPACE, name: key.slice(key.indexOf('/') + 1) };
-  }
-
-  #writeKubeconfig(member: number): void {
-    const { folder } = this.#files;
-    const id = IDS[member]!;
-    const text = stringify({
-      ...{ apiVersion: 'v1', kind: 'Config', 'current-context': id },
-      clusters: [
-        {
-          name: id,
-          cluster: {
-            server: `https://127.0.0.1:${this.#ports[member]!}`,
-            'certificate-authority-data': Buffer.from(this.#ca).toString('base64'),
-          },
-        },
-      ],
-      users: [{ name: id, user: { tokenFile: `${folder}/${id}.token` } }],
-      contexts: [{ name: id, context: { cluster: id, user: id } }],
-    });
-    writeFileSync(path.join(folder, `${id}.kubeconfig`), text);
-    this.writeToken(member);
   }
 }

@@ -97,6 +97,8 @@ class ChaosMember {
       }
       case 'accept':
         server.accept(order.tokens);
+        // Requests that were let in go on for minutes.
+        server.cut();
         return 0;
       case 'track':
         this.#track(order.track, 'cut');

@@ -8,11 +8,12 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { randomNumbers } from '../../bench/lib/stats.ts';
-import { askUdp } from '../process/support-server.ts';
 import { Checker, type CheckerReport } from '../support/checker.ts';
 import { freePort } from '../support/peers.ts';
 import { faultKinds } from './support-faults.ts';
 import { ChaosFleet } from './support-fleet.ts';
+import { Healing } from './support-heal.ts';
+import { hasHostnames } from './support-objects.ts';
 import { Served, slopePerMinute, type Sample } from './support-served.ts';
 import { HEAL_MILLIS, judgeAddresses, judgeEndpoint, SNAPSHOT_MILLIS, type Cluster } from './support-truth.ts';
 
@@ -34,12 +35,7 @@ export interface ChaosOptions {
 
 export interface ChaosReport {
   readonly checker: CheckerReport;
-  /** From the first sound answers to the last change being answered. */
-  readonly healing: readonly number[];
-  /** From a fault's end to the first sound answers: the client's patience. */
-  readonly reaching: readonly number[];
-  /** What did not heal at all, in words. */
-  readonly unhealed: readonly string[];
+  readonly healing: Pick<Healing, 'healed' | 'reached' | 'unhealed'>;
   readonly faults: ReadonlyMap<string, number>;
   readonly changes: number;
   /** From a start of our server to the first right answer. */
@@ -91,20 +87,15 @@ class ChaosRun {
   readonly #served: Served;
   readonly #place: Place;
   readonly #random: () => number;
-  readonly #healing: number[] = [];
-  readonly #reaching: number[] = [];
-  readonly #unhealed: string[] = [];
+  readonly #healing: Healing;
   readonly #faults = new Map<string, number>();
   readonly #starts: number[] = [];
   /** By a cluster's number: a fault is on. */
   readonly #faulted: boolean[];
-  /** Rises with each fault and each restart: what was measured before is void. */
-  readonly #epochs: number[];
-  readonly #measures = new Set<Promise<void>>();
+  readonly #deck: string[] = [];
   #changes = 0;
   #until = 0;
   #isUp = true;
-  #isOver = false;
   #failure: unknown;
 
   constructor(options: ChaosOptions, fleet: ChaosFleet, served: Served, place: Place) {
@@ -114,7 +105,7 @@ class ChaosRun {
     this.#place = place;
     this.#random = randomNumbers(options.seed);
     this.#faulted = fleet.clusters.map(() => false);
-    this.#epochs = fleet.clusters.map(() => 0);
+    this.#healing = new Healing(fleet, place.port, options.settleMillis);
   }
 
   async run(): Promise<ChaosReport> {
@@ -132,7 +123,7 @@ class ChaosRun {
         this.#guard(this.#restart(checker)),
       ]);
       await this.#settle(checker);
-      await Promise.all(this.#measures);
+      await this.#healing.settled();
       if (this.#failure !== undefined) throw this.#failure as Error;
       const samples = this.#served.samples;
       const connections = await Promise.all(
@@ -140,15 +131,13 @@ class ChaosRun {
       );
       return {
         checker: await checker.stop(),
-        ...{ healing: this.#healing, reaching: this.#reaching, unhealed: this.#unhealed, faults: this.#faults },
-        ...{ changes: this.#changes, starts: this.#starts, samples },
+        ...{ healing: this.#healing, faults: this.#faults, changes: this.#changes, starts: this.#starts, samples },
         slopeMebioctetsPerMinute: slopePerMinute(samples, WARM_MILLIS),
         connections: connections.reduce((sum, each) => sum + each, 0),
         outOfTouch: await this.#outOfTouch(),
         log: [...this.#served.log, ...this.#served.current.log],
       };
     } finally {
-      this.#isOver = true;
       clearInterval(prune);
       checker.pause();
     }
@@ -180,29 +169,35 @@ class ChaosRun {
     const fleet = this.#fleet;
     for (const service of fleet.services) {
       const name = fleet.nameOf(service);
-      checker.expect(name, 'A', (reply) => judgeAddresses(service, reply, fleet.ownerOf));
+      checker.expect(name, 'A', (reply) => judgeAddresses(service, reply, fleet));
       if (service.kind !== 'native') continue;
-      for (const contribution of service.contributions.filter(({ key }) => key.endsWith('-x'))) {
+      for (const contribution of service.contributions.filter(hasHostnames)) {
         const endpoint = fleet.endpointNameOf(service, contribution);
-        checker.expect(endpoint, 'A', (reply) => judgeEndpoint(service, contribution, reply));
+        checker.expect(endpoint, 'A', (reply) => judgeEndpoint(service, contribution, reply, fleet));
       }
     }
   }
 
+  /** Every kind comes once before any comes again. */
+  #nextFault(): string {
+    if (this.#deck.length === 0) {
+      const kinds = Object.keys(faultKinds).filter((kind) => this.#options.isSlow || faultKinds[kind]!.isSlow !== true);
+      this.#deck.push(...kinds, 'token', 'restore');
+    }
+    return this.#deck.splice(Math.floor(this.#random() * this.#deck.length), 1)[0]!;
+  }
+
   async #breakAndHeal(cluster: Cluster): Promise<void> {
-    const { faultMillis, isSlow, settleMillis, tell } = this.#options;
+    const { faultMillis, settleMillis, tell } = this.#options;
     const fleet = this.#fleet;
     const { number, window, id } = cluster;
-    const kinds = Object.keys(faultKinds).filter((kind) => isSlow || faultKinds[kind]!.isSlow !== true);
-    const all = [...kinds, 'token', 'restore'];
     await sleep(this.#between(1_000, 6_000));
     while (this.#isRunning) {
       if (this.#random() < 0.2) await fleet.save(number);
-      const fault = this.#oneOf(all);
+      const fault = this.#nextFault();
       this.#faults.set(fault, (this.#faults.get(fault) ?? 0) + 1);
       this.#faulted[number] = true;
-      this.#epochs[number]!++;
-      fleet.untrack(number);
+      this.#healing.disturb(cluster);
       window.freeze();
       const began = performance.now();
       if (fault === 'token') await fleet.rotateToken(number);
@@ -212,61 +207,11 @@ class ChaosRun {
       this.#faulted[number] = false;
       const isKnown = fault !== 'token' && fault !== 'restore';
       if (fault === 'token') fleet.writeToken(number);
-      const healed = this.#heal(cluster, isKnown ? fault : undefined);
+      const healed = this.#healing.heal(cluster, isKnown ? fault : undefined);
       const isInTime = await Promise.race([healed, sleep(settleMillis, 'late' as const)]);
       const lasted = `${Math.round(performance.now() - began)} ms`;
       tell?.(`${id}: ${fault}, ${lasted}${isInTime === 'late' ? ', and has not come back' : ''}`);
       await sleep(this.#between(200, 4_000));
-    }
-  }
-
-  /** Ends a fault, or only looks out; resolves when the cluster's last change is answered, or something else begins. */
-  async #heal(cluster: Cluster, fault: string | undefined): Promise<void> {
-    const { number, window } = cluster;
-    const epoch = ++this.#epochs[number]!;
-    const began = performance.now();
-    const isReached = await this.#fleet.reached(number, (track) =>
-      fault === undefined ? { do: 'track', track } : { do: 'end', fault, track },
-    );
-    if (!isReached || this.#epochs[number] !== epoch) return;
-    window.reached();
-    const reached = performance.now();
-    this.#reaching.push(reached - began);
-    const measure = this.#measureHealing(cluster, epoch, reached, fault ?? 'restart');
-    this.#measures.add(measure);
-    await measure.finally(() => this.#measures.delete(measure));
-  }
-
-  /** A change of each kind, and how long until it is answered. */
-  async #measureHealing(cluster: Cluster, epoch: number, reached: number, why: string): Promise<void> {
-    const fleet = this.#fleet;
-    const [ips, mirrored, native] = fleet.probes[cluster.number]!;
-    await Promise.all([
-      fleet.changeIps(ips!),
-      ...[mirrored!, native!].map((probe) => fleet.changeSlice(probe, probe.contributions[0]!, 1, 0)),
-    ]);
-    const isVoid = (): boolean => this.#isOver || this.#epochs[cluster.number] !== epoch;
-    for (const probe of fleet.probes[cluster.number]!) {
-      const wanted = probe.contributions[0]!.slice.last;
-      const isOut = probe.kind === 'native' && cluster.drained.last;
-      while (!isOut && !(await this.#isAnswered(fleet.nameOf(probe), wanted))) {
-        if (isVoid()) return;
-        if (performance.now() - reached > this.#options.settleMillis) break;
-        await sleep(20);
-      }
-    }
-    if (isVoid()) return;
-    const millis = performance.now() - reached;
-    this.#healing.push(millis);
-    if (millis > HEAL_MILLIS) this.#unhealed.push(`${cluster.id} took ${Math.round(millis)} ms after: ${why}`);
-  }
-
-  async #isAnswered(name: string, address: string): Promise<boolean> {
-    try {
-      const { answers } = await askUdp('127.0.0.1', this.#place.port, name, 'A', 400);
-      return answers.some((answer) => answer.endsWith(` ${address}`));
-    } catch {
-      return false;
     }
   }
 
@@ -328,7 +273,7 @@ class ChaosRun {
       fleet.writeConfig();
       checker.pause();
       await sleep(DRAIN_MILLIS);
-      for (const { number } of fleet.clusters) this.#epochs[number]!++;
+      for (const cluster of fleet.clusters) this.#healing.disturb(cluster);
       await this.#served.kill(signal);
       const back = signal === 'SIGKILL' ? SNAPSHOT_MILLIS : 0;
       for (const { window, drainedWindow } of fleet.clusters) {
@@ -338,7 +283,7 @@ class ChaosRun {
       const started = performance.now();
       this.#served.start();
       for (const cluster of fleet.clusters) {
-        if (this.#faulted[cluster.number] !== true) void this.#guard(this.#heal(cluster, undefined));
+        if (this.#faulted[cluster.number] !== true) void this.#guard(this.#healing.heal(cluster, undefined));
       }
       const { firstMillis, allMillis } = await this.#served.answering(started);
       this.#starts.push(firstMillis);
@@ -356,7 +301,7 @@ class ChaosRun {
     const until = performance.now() + this.#options.settleMillis;
     while (!clusters.every(({ window }) => window.isSound) && performance.now() < until) await sleep(50);
     for (const { window, id } of clusters)
-      if (!window.isSound) this.#unhealed.push(`${id} has not come back at the end`);
+      if (!window.isSound) this.#healing.unhealed.push(`${id} has not come back at the end`);
     await sleep(HEAL_MILLIS + 500);
     checker.pause();
     await sleep(DRAIN_MILLIS);

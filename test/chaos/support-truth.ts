@@ -7,6 +7,7 @@
 // A reply is judged object by object: of each EndpointSlice exactly one state of the window, whole, must be seen.
 
 import type { Reply } from '../zones/support-ask.ts';
+import type { ClusterId } from './support-config.ts';
 
 export const HEAL_MILLIS = 5_000;
 export const SNAPSHOT_MILLIS = 12_000;
@@ -89,6 +90,11 @@ export class Window {
     return this.#frozen === undefined;
   }
 
+  /** Our server was restarted, and has not read it since. */
+  get isRestarted(): boolean {
+    return this.#restarted;
+  }
+
   /** Whether a policy that withdraws after so long may have done it. */
   mayBeOutFor(millis: number): boolean {
     if (this.#restarted) return true;
@@ -97,7 +103,7 @@ export class Window {
 }
 
 export interface Cluster {
-  readonly id: string;
+  readonly id: ClusterId;
   readonly number: number;
   /** Its endpoints are withdrawn when it is out of touch for so long. */
   readonly withdrawnAfterMillis: number | undefined;
@@ -155,11 +161,18 @@ export interface Service {
   readonly contributions: readonly Contribution[];
 }
 
-/** What is wrong with a reply's addresses; undefined: nothing. `ownerOf`: who ever had an address. */
+export interface Known {
+  /** Who ever had an address. */
+  readonly ownerOf: ReadonlyMap<string, string>;
+  /** What a name that is not there may be answered with: SERVFAIL, too, while a required cluster was not read. */
+  readonly absent: ReadonlySet<string>;
+}
+
+/** What is wrong with a reply's addresses; undefined: nothing. */
 export function judgeAddresses(
   service: Service,
   { rcode, answers }: Reply,
-  ownerOf: ReadonlyMap<string, string>,
+  { ownerOf, absent }: Known,
 ): string | undefined {
   const got = new Map<string, string[]>();
   for (const answer of answers) {
@@ -173,7 +186,7 @@ export function judgeAddresses(
   const imports = service.owner === undefined ? [true] : service.imported.since(service.owner.window.since);
   if (answers.length === 0) {
     // A headless service without endpoints is not there (KEP-1645 2.4.1).
-    if (rcode !== 'NXDOMAIN') return `${rcode} and no address`;
+    if (!absent.has(rcode)) return `${rcode} and no address`;
     if (imports.includes(false)) return undefined;
   } else {
     if (rcode !== 'NOERROR') return `${rcode} with addresses`;
@@ -197,13 +210,14 @@ export function judgeEndpoint(
   service: Service,
   contribution: Contribution,
   { rcode, answers }: Reply,
+  { absent }: Known,
 ): string | undefined {
   const states = contribution.states();
   if (answers.length === 0) {
     const others = service.contributions.filter(({ cluster }) => cluster !== contribution.cluster);
     const isOut =
       contribution.mayBeWithdrawn && others.some((other) => [...other.states()].some((each) => each !== ''));
-    if (rcode === 'NXDOMAIN' && (states.has('') || isOut)) return undefined;
+    if (absent.has(rcode) && (states.has('') || isOut)) return undefined;
     return `${rcode} of an endpoint that is there`;
   }
   const seen = answers.map((answer) => answer.slice(answer.lastIndexOf(' ') + 1));

@@ -6,7 +6,7 @@ import { defaultSettings } from '../../src/k8s/cluster-settings.ts';
 import type { ClusterEntry, ClusterSettings, ClusterSource } from '../../src/k8s/cluster-settings.ts';
 import { Fleet, sourceText } from '../../src/k8s/fleet.ts';
 import type { FleetTimes } from '../../src/k8s/fleet.ts';
-import type { FleetMember, MemberStatus } from '../../src/k8s/member.ts';
+import type { FleetMember, MemberStatus } from '../../src/k8s/fleet-member.ts';
 import { Publisher } from '../../src/k8s/publisher.ts';
 import type { ClusterSnapshot } from '../../src/k8s/snapshot.ts';
 import { FleetStore } from '../../src/k8s/store.ts';
@@ -100,7 +100,9 @@ class Rig {
     const log =
       (level: string) =>
       (fields: Readonly<Record<string, unknown>>, message: string): void => {
-        this.lines.push(`${level} ${String(fields['cluster'])} ${(fields['state'] as string | undefined) ?? '-'} ${message}`);
+        this.lines.push(
+          `${level} ${String(fields['cluster'])} ${(fields['state'] as string | undefined) ?? '-'} ${message}`,
+        );
       };
     this.fleet = new Fleet({
       store: this.store,

@@ -295,11 +295,12 @@ for (const [fork, resource] of [
     server.setVersions(resource, []);
     await untilHolds(rig, 'ServiceImport shop/other');
     t.match(contents(rig.store).join('\n'), /"ips":\["10\.0\.0\.8"\]/, 'another group is listed anew');
+    t.equal(server.requests.of('watch', 'ServiceImport').length, 0, 'and not watched from where the other one was');
   });
 }
 
 t.test('rule 11: a version that ends while it is watched moves to the other, and nothing is lost', async (t) => {
-  const rig = await startSynced(t);
+  const rig = await startSynced(t, {}, { slowPollMillis: 60_000 });
   const { server } = rig;
   const before = contents(rig.store);
   server.fault({ type: 'hold' }, { kinds: ['watch'] });

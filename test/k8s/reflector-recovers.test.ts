@@ -18,6 +18,8 @@ import {
 
 t.jobs = 3;
 
+const NATIVE = 'endpointslices (native)';
+
 for (const how of ['status', 'event'] as const) {
   t.test(
     `rule 5: 410 as ${how === 'status' ? 'an HTTP status' : 'an ERROR event'} makes it list, and what is shown stays until then`,
@@ -174,6 +176,11 @@ t.test('rule 5: 404 of a resource that discovery lists is no empty list', async 
     () => rig.member.details(),
   );
   t.match(rig.member.details().resources['serviceimports']?.reason, /404 404 page not found/);
+  await until(
+    () => rig.member.details().resources[NATIVE]?.phase === 'watching',
+    () => rig.member.details(),
+  );
+  await new Promise((resolve) => setTimeout(resolve, 500));
   t.notOk(rig.member.status().hasSynced);
   await server.heal();
   await untilHolds(rig, 'ServiceImport shop/web');

@@ -86,7 +86,8 @@ t.test('rule 3: many exports at once are one list', async (t) => {
 t.test(
   'rule 3: slices of a new export whose list fails are asked for again, with a new token where it ended',
   async (t) => {
-    const rig = await startSynced(t, { token: 'one' }, {}, { authorization: 'Bearer one' });
+    // Bookmarks, lest the watches be silent and a list of theirs bring the slices.
+    const rig = await startSynced(t, { token: 'one', bookmarkMillis: 300 }, {}, { authorization: 'Bearer one' });
     const { server } = rig;
     server.fault({ type: 'status', code: 503 }, { kinds: ['list'], times: 1 });
     server.put(serviceExport('db', 'mysql'));

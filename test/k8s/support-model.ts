@@ -111,8 +111,11 @@ class Stream {
 
   read(count: number): void {
     if (this.phase !== 'listing') return;
-    for (const object of this.#items.splice(0, count)) this.#rig.initial(this.part, object);
-    if (this.#items.length > 0) return;
+    // Its end is a step of its own, so that much comes between.
+    if (this.#items.length > 0) {
+      for (const object of this.#items.splice(0, count)) this.#rig.initial(this.part, object);
+      return;
+    }
     this.phase = 'completing';
     void this.#rig.complete(this.part).then(() => {
       this.phase = 'watching';
@@ -120,6 +123,14 @@ class Stream {
       this.#place = this.#listed;
       this.#delivered = [];
     });
+  }
+
+  /** A list in one go, of what was listed before. */
+  relist(): void {
+    if (!this.hasListed) return;
+    this.begin();
+    this.read(Infinity);
+    this.read(Infinity);
   }
 
   get isUpToDate(): boolean {

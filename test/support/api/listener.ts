@@ -81,7 +81,7 @@ export class Listener {
 
 function listening(port: number): Promise<Server> {
   return new Promise((resolve, reject) => {
-    const server = createServer();
+    const server = createServer({ noDelay: true });
     server.once('error', reject);
     server.listen(port, '127.0.0.1', BACKLOG, () => resolve(server));
   });
