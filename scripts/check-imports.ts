@@ -17,7 +17,7 @@ const FORBIDDEN: Readonly<Record<string, readonly string[]>> = {
 
 /** The doors: a package, and the files or folders that may import it. */
 const DOORS: Readonly<Record<string, readonly string[]>> = {
-  '@kubernetes/client-node': ['src/k8s/credentials-worker.ts', 'bench/'],
+  '@kubernetes/client-node': ['src/k8s/credentials-child.ts', 'bench/'],
   chokidar: ['src/k8s/'],
   commander: ['src/main.ts', 'src/commands/'],
   'dns-packet': ['src/commands/', 'test/', 'bench/'],

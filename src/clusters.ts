@@ -6,7 +6,7 @@ import type { ClustersConfig } from './config-clusters.ts';
 import type { AccessSource } from './k8s/access.ts';
 import { readClusterId } from './k8s/cluster-id.ts';
 import type { ClusterEntry } from './k8s/cluster-settings.ts';
-import { CredentialError, readContexts } from './k8s/credentials.ts';
+import { CredentialError } from './k8s/credentials.ts';
 import type { Credentials } from './k8s/credentials.ts';
 import { isDnsName, shown } from './k8s/fields.ts';
 import { TroubleError } from './k8s/trouble.ts';
@@ -56,7 +56,8 @@ async function contextsOf(
   if (typeof contexts !== 'string' && (contexts.length > 1 || contexts[0]?.id !== undefined)) {
     return contexts.map(({ name, id }) => ({ id: id ?? name.toLowerCase(), source: sourceOf(name) }));
   }
-  const names = typeof contexts === 'string' ? await namesOf(file, contexts) : contexts.map(({ name }) => name);
+  const names =
+    typeof contexts === 'string' ? await namesOf(file, contexts, credentials) : contexts.map(({ name }) => name);
   const [only] = names;
   if (names.length === 1 && only !== undefined) {
     const source = sourceOf(only);
@@ -66,15 +67,21 @@ async function contextsOf(
   return names.map((name) => ({ id: idOf(name), source: sourceOf(name) }));
 }
 
-async function namesOf(file: string | undefined, wanted: 'all' | 'current'): Promise<readonly string[]> {
+async function namesOf(
+  file: string | undefined,
+  wanted: 'all' | 'current',
+  credentials: Credentials,
+): Promise<readonly string[]> {
   try {
-    const { current, names } = await readContexts(file);
+    const { current, names } = await credentials.contexts(file);
     if (wanted === 'all') {
       if (names.length === 0) throw new UsageError(`--kubeconfig: ${file ?? 'the default one'} has no context`);
       return names;
     }
     if (current === undefined || current === '') {
-      throw new UsageError(`--context: the kubeconfig has no current context: give --context NAME, one of ${names.join(', ')}`);
+      throw new UsageError(
+        `--context: the kubeconfig has no current context: give --context NAME, one of ${names.join(', ')}`,
+      );
     }
     return [current];
   } catch (error) {
@@ -87,7 +94,9 @@ function idOf(context: string): string {
   const id = context.toLowerCase();
   if (isDnsName(id)) return id;
   const quoted = `'${context.replaceAll("'", "'\\''")}=CLUSTER-ID'`;
-  throw new UsageError(`--context: ${shown(context)} is no cluster id (DNS labels): give it one with --context ${quoted}`);
+  throw new UsageError(
+    `--context: ${shown(context)} is no cluster id (DNS labels): give it one with --context ${quoted}`,
+  );
 }
 
 async function ownId(source: AccessSource, credentials: Credentials): Promise<string> {
@@ -99,5 +108,7 @@ async function ownId(source: AccessSource, credentials: Credentials): Promise<st
     if (!(error instanceof TroubleError) && !(error instanceof CredentialError)) throw error;
     why = error.message;
   }
-  throw new UsageError(`--in-cluster: the id of this cluster is not known (${why}): give it with --in-cluster CLUSTER-ID`);
+  throw new UsageError(
+    `--in-cluster: the id of this cluster is not known (${why}): give it with --in-cluster CLUSTER-ID`,
+  );
 }

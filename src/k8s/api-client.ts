@@ -2,6 +2,7 @@
 // HTTP/1.1, one agent a cluster: a watch that stalls holds back no other. No redirect is followed and no compressed body
 // taken (we ask for none). Not here: what is asked (reflector.ts, discovery.ts), when it is tried again.
 
+import { createSecureContext } from 'node:tls';
 import { Agent, ProxyAgent, Socks5ProxyAgent } from 'undici';
 import type { Dispatcher } from 'undici';
 import { limits } from '../limits.ts';
@@ -18,6 +19,9 @@ export interface ApiBody extends AsyncIterable<Buffer> {
 export class ApiClient {
   readonly access: Access;
   readonly #agent: Dispatcher;
+  readonly #origin: string;
+  /** Of the server's URL, '' mostly. */
+  readonly #prefix: string;
   readonly #limits: ReflectorLimits;
   /** The value of the Authorization header: may be replaced while requests run. */
   authorization: string | undefined;
@@ -26,18 +30,20 @@ export class ApiClient {
     this.access = access;
     this.authorization = access.authorization;
     this.#limits = times;
+    const { origin, pathname } = new URL(access.server);
+    this.#origin = origin;
+    this.#prefix = pathname === '/' ? '' : pathname;
     this.#agent = agentOf(access, times);
   }
 
   /** GETs `path`, with its query. Throws TroubleError for all but a 200 with JSON. */
   async open(path: string, signal: AbortSignal): Promise<ApiBody> {
     const { access } = this;
-    const base = new URL(access.server);
     let response: Dispatcher.ResponseData;
     try {
       response = await this.#agent.request({
-        origin: base.origin,
-        path: (base.pathname === '/' ? '' : base.pathname) + path,
+        origin: this.#origin,
+        path: this.#prefix + path,
         method: 'GET',
         signal,
         headers: {
@@ -95,12 +101,16 @@ function linesOf(headers: Access['headers']): Record<string, string[]> {
 }
 
 function agentOf(access: Access, { connectMillis, headersMillis, keepAliveMillis }: ReflectorLimits): Dispatcher {
+  const { ca, cert, key, serverName, skipVerify } = access;
   const tls = {
-    rejectUnauthorized: !access.skipVerify,
-    ...(access.ca === undefined ? {} : { ca: access.ca }),
-    ...(access.cert === undefined ? {} : { cert: access.cert }),
-    ...(access.key === undefined ? {} : { key: access.key }),
-    ...(access.serverName === undefined ? {} : { servername: access.serverName }),
+    rejectUnauthorized: !skipVerify,
+    // Made once: each connection would parse the certificates again.
+    secureContext: createSecureContext({
+      ...(ca === undefined ? {} : { ca }),
+      ...(cert === undefined ? {} : { cert }),
+      ...(key === undefined ? {} : { key }),
+    }),
+    ...(serverName === undefined ? {} : { servername: serverName }),
   };
   const common = {
     allowH2: false,

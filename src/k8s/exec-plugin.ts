@@ -96,14 +96,15 @@ export function execInfo(plugin: ExecPlugin, cluster: RawObject): string {
 
 /** The plugins of one batch. */
 export class PluginRuns {
-  readonly #limitMillis: number;
+  /** How long a plugin may take. */
+  readonly limitMillis: number;
   readonly #runs = new Map<string, Promise<ExecCredential>>();
   readonly #children = new Set<ChildProcess>();
   readonly #waiting: (() => void)[] = [];
   #running = 0;
 
   constructor(limitMillis: number) {
-    this.#limitMillis = limitMillis;
+    this.limitMillis = limitMillis;
   }
 
   /** What the plugin answers; one run for all that ask the same. */
@@ -155,8 +156,8 @@ export class PluginRuns {
         killGroup(child);
         end(reason);
       };
-      const seconds = this.#limitMillis / 1_000;
-      const timer = setTimeout(() => stop(`did not end within ${seconds} s${lastLine(stderr)}`), this.#limitMillis);
+      const seconds = this.limitMillis / 1_000;
+      const timer = setTimeout(() => stop(`did not end within ${seconds} s${lastLine(stderr)}`), this.limitMillis);
       const chunks: Buffer[] = [];
       let octets = 0;
       let stderr = '';

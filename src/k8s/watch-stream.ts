@@ -2,6 +2,7 @@
 // cannot do a watch-list. Not here: octets into lines (json-lines.ts), when it is asked again (reflector.ts).
 // Kubernetes API concepts: watch events, streaming lists (KEP-3157).
 
+import { isAscii } from 'node:buffer';
 import type { ApiBody } from './api-client.ts';
 import { isRecord } from './fields.ts';
 import { LineReader } from './json-lines.ts';
@@ -52,7 +53,7 @@ export async function readEvents(body: ApiBody, objectOctets: number, reading: E
 function parseLine(line: Buffer): Readonly<Record<string, unknown>> {
   let event: unknown;
   try {
-    event = JSON.parse(line.toString('utf8'));
+    event = JSON.parse(line.toString(isAscii(line) ? 'latin1' : 'utf8'));
   } catch {
     throw new TroubleError('body', 'a line of a watch that is no JSON');
   }

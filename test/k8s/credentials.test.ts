@@ -1,12 +1,13 @@
-// Credentials from real files, real exec plugins (small shell scripts) and the real thread.
+// Credentials from real files, real exec plugins (small shell scripts) and the real process.
 import { createHash, generateKeyPairSync } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import type { Access, AccessSource } from '../../src/k8s/access.ts';
-import { CredentialError, Credentials, readContexts, readToken } from '../../src/k8s/credentials.ts';
+import { CredentialError, Credentials, readToken } from '../../src/k8s/credentials.ts';
 import type { CredentialsOptions } from '../../src/k8s/credentials.ts';
 import { impersonation } from '../../src/k8s/impersonation.ts';
 
@@ -116,17 +117,23 @@ function setEnv(t: Test, name: string, value: string | undefined): void {
   set(value);
 }
 
-/** Threads alive, and the most at once since it was set to 0. */
-let threads = 0;
-let mostThreads = 0;
-process.on('worker', (worker) => {
-  mostThreads = Math.max(mostThreads, ++threads);
-  worker.once('exit', () => threads--);
-});
+/** Processes that read kubeconfigs for this one. */
+function readers(): number {
+  const children = readdirSync('/proc/self/task').flatMap((task) =>
+    readFileSync(`/proc/self/task/${task}/children`, 'utf8').split(' '),
+  );
+  return children.filter((pid) => {
+    try {
+      return pid !== '' && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('credentials-child');
+    } catch {
+      return false;
+    }
+  }).length;
+}
 
-async function threadsGone(): Promise<boolean> {
-  for (const end = Date.now() + 10_000; threads > 0 && Date.now() < end;) await delay(10);
-  return threads === 0;
+async function readersGone(): Promise<boolean> {
+  for (const end = Date.now() + 20_000; readers() > 0 && Date.now() < end;) await delay(10);
+  return readers() === 0;
 }
 
 t.test('what a kubeconfig may say', async (t) => {
@@ -394,8 +401,8 @@ t.test('$KUBECONFIG is a list: the first that has a name wins', async (t) => {
   });
   const files = ['a', 'absent', 'b', 'c', 'b'].map((name) => path.join(dir, name, 'config'));
   setEnv(t, 'KUBECONFIG', files.join(':'));
-  const opened = credentials(t);
-  const read = (): Promise<Access> => opened.read({ kind: 'kubeconfig', file: undefined, context: undefined });
+  // Each its own: a process has the environment with which it began.
+  const read = (): Promise<Access> => credentials(t).read({ kind: 'kubeconfig', file: undefined, context: undefined });
   const access = await read();
   t.equal(access.server, 'https://a:6443');
   t.equal(access.ca, CERT, 'a path is relative to the file that names it');
@@ -404,7 +411,7 @@ t.test('$KUBECONFIG is a list: the first that has a name wins', async (t) => {
     access.files,
     ['a/config', 'b/config', 'c/config', 'b/ca.crt'].map((name) => path.join(dir, name)),
   );
-  t.strictSame(await readContexts(undefined), {
+  t.strictSame(await credentials(t).contexts(undefined), {
     current: 'c',
     names: ['c'],
     files: ['a/config', 'b/config', 'c/config'].map((name) => path.join(dir, name)),
@@ -415,7 +422,10 @@ t.test('$KUBECONFIG is a list: the first that has a name wins', async (t) => {
   await t.rejects(read(), new CredentialError(`kubeconfig ${dir}/none: does not exist`));
   setEnv(t, 'KUBECONFIG', undefined);
   setEnv(t, 'HOME', dir);
-  await t.rejects(readContexts(undefined), new CredentialError(`kubeconfig ${dir}/.kube/config: does not exist`));
+  await t.rejects(
+    credentials(t).contexts(undefined),
+    new CredentialError(`kubeconfig ${dir}/.kube/config: does not exist`),
+  );
   await mkdir(path.join(dir, '.kube'));
   await writeFile(path.join(dir, '.kube/config'), kubeconfig(SERVER, { token: 'of home' }));
   t.equal((await read()).authorization, 'Bearer of home');
@@ -553,7 +563,7 @@ t.test('a plugin that hangs is ended, with what it started, and holds up nobody'
   await late;
   t.ok(await isGone(pid), 'close() ends plugins');
   await t.rejects(closing.read(source('good.yaml')), CredentialError);
-  t.ok(await threadsGone());
+  t.ok(await readersGone());
 });
 
 t.test('OpenID Connect', async (t) => {
@@ -590,8 +600,7 @@ t.test('in the cluster', async (t) => {
   const dir = await folder(t, { 'ca.crt': CERT, token: 'pod\n' });
   const opened = credentials(t, { serviceAccountDir: dir });
   const read = (): Promise<Access> => opened.read({ kind: 'in-cluster' });
-  t.ok(await threadsGone());
-  mostThreads = 0;
+  t.ok(await readersGone());
   setEnv(t, 'KUBERNETES_SERVICE_HOST', undefined);
   setEnv(t, 'KUBERNETES_SERVICE_PORT', '443');
   await t.rejects(read(), { message: /^in cluster: KUBERNETES_SERVICE_HOST .* this is no pod$/ });
@@ -609,14 +618,14 @@ t.test('in the cluster', async (t) => {
     setEnv(t, 'KUBERNETES_SERVICE_HOST', host);
     t.strictSame(await read(), { ...expected, server });
   }
-  t.equal(mostThreads, 0, 'no thread');
+  t.equal(readers(), 0, 'no process');
   await writeFile(path.join(dir, 'token'), 'renewed');
   t.equal((await read()).authorization, 'Bearer renewed');
   await rm(path.join(dir, 'token'));
   await t.rejects(read(), new CredentialError(`in cluster: token file ${dir}/token: does not exist`));
 });
 
-t.test('200 contexts in one thread, which is gone afterwards', async (t) => {
+t.test('200 contexts in one process, which is gone afterwards', async (t) => {
   const names = Array.from({ length: 200 }, (_, i) => `c${i}`);
   const user = (name: string): object => ({
     token: name,
@@ -637,8 +646,7 @@ t.test('200 contexts in one thread, which is gone afterwards', async (t) => {
   const file = path.join(dir, 'config');
   const opened = credentials(t);
   const start = Date.now();
-  t.ok(await threadsGone());
-  mostThreads = 0;
+  t.ok(await readersGone());
   const read = await Promise.all(names.map((context) => opened.read({ kind: 'kubeconfig', file, context })));
   t.strictSame(
     read.map(({ server, authorization }) => [server, authorization]),
@@ -646,9 +654,9 @@ t.test('200 contexts in one thread, which is gone afterwards', async (t) => {
   );
   t.comment(`${Date.now() - start} ms`);
   t.ok(Date.now() - start < 20_000, 'in seconds');
-  t.equal(mostThreads, 1, 'one thread');
-  t.ok(await threadsGone(), 'no thread is left');
-  const { current, names: listed } = await readContexts(file);
+  t.equal(readers(), 1, 'one process');
+  t.ok(await readersGone(), 'none is left');
+  const { current, names: listed } = await opened.contexts(file);
   t.strictSame([current, listed], ['c7', names]);
   await t.rejects(opened.read({ kind: 'kubeconfig', file, context: 'x' }), {
     message: /: has no context "x" \(it has "c0", "c1", "c2", "c3", "c4", 195 more\)$/,

@@ -1,18 +1,17 @@
-// The thread that reads kubeconfigs: the one file that imports @kubernetes/client-node, which costs 0.4 s and 70 MB, so
-// the thread ends after one batch. client-node parses the YAML, knows the fields and resolves paths, and speaks OpenID
+// The process that reads kubeconfigs: the one file that imports @kubernetes/client-node, which costs 0.4 s and 70 MB, so
+// the process ends when nothing more is asked. client-node parses the YAML, knows the fields and resolves paths, and speaks OpenID
 // Connect. What it drops or gets wrong is done here: tokenFile, impersonation, exec plugins, data before files.
 // Not here: when it is read (credentials.ts).
 
 import path from 'node:path';
 import { createSecureContext } from 'node:tls';
-import { parentPort, workerData } from 'node:worker_threads';
 import { KubeConfig, loadYaml } from '@kubernetes/client-node';
 import type { Cluster, User } from '@kubernetes/client-node';
 import type { Access } from './access.ts';
 import { CredentialError, at } from './credential-error.ts';
 import { checkPem, fromBase64, headerText, readBounded, readToken } from './credential-file.ts';
 import type { PemKind } from './credential-file.ts';
-import type { Answer, KubeconfigQuestion, WorkerBatch } from './credentials.ts';
+import type { Answer, KubeconfigQuestion, PlacedAnswer, QuestionBatch } from './credentials.ts';
 import { PluginRuns, execInfo, readExecPlugin } from './exec-plugin.ts';
 import { NO_RECORD, isRecord, shown } from './fields.ts';
 import type { RawObject } from './fields.ts';
@@ -28,36 +27,60 @@ const USER_TEXTS = [
 /** What a cluster hands to exec plugins that ask for it. */
 const EXEC_EXTENSION = 'client.authentication.k8s.io/exec';
 
-const { questions, pluginMillis } = workerData as WorkerBatch;
-const plugins = new PluginRuns(pluginMillis);
-const kubeconfigs = new Map<string | undefined, Promise<Kubeconfig>>();
+/** Plugins that run, by their batch. */
+const running = new Set<Batch>();
 
-// Any message means: end now.
-parentPort!.once('message', () => {
-  plugins.kill();
+process.on('message', (asked: QuestionBatch) => {
+  void new Batch(asked).answerAll();
+});
+// The server has what it wanted, or is gone.
+process.once('disconnect', () => {
+  for (const { plugins } of running) plugins.kill();
   process.exit();
 });
-questions.forEach((question, index) => {
-  void answer(question).then((answered) => parentPort!.postMessage({ ...answered, index }));
-});
+// A Ctrl-C at a terminal is the server's: it says when we end.
+process.on('SIGINT', () => undefined);
 
-async function answer(question: KubeconfigQuestion): Promise<Answer> {
-  try {
-    const { file } = question;
-    let reading = kubeconfigs.get(file);
-    if (reading === undefined) kubeconfigs.set(file, (reading = readKubeconfig(file, process.env, loadYaml)));
-    const kubeconfig = await reading;
-    if (question.kind === 'access') return { access: await readAccess(kubeconfig, question.context) };
-    const { current, contexts, files } = kubeconfig;
-    return { contexts: { current, names: [...contexts.keys()], files } };
-  } catch (error) {
-    // An error of another kind is a bug, and stops this source alone; its text may quote what it choked on.
-    const { name, message } = error as Error;
-    return { error: error instanceof CredentialError ? message : `${name} in the credentials' thread` };
+class Batch {
+  readonly plugins: PluginRuns;
+  readonly #asked: QuestionBatch;
+  readonly #kubeconfigs = new Map<string | undefined, Promise<Kubeconfig>>();
+
+  constructor(asked: QuestionBatch) {
+    this.#asked = asked;
+    this.plugins = new PluginRuns(asked.pluginMillis);
+  }
+
+  async answerAll(): Promise<void> {
+    running.add(this);
+    const { batch, questions } = this.#asked;
+    await Promise.all(
+      questions.map(async (question, index) => {
+        const answered: PlacedAnswer = { ...(await this.#answer(question)), batch, index };
+        process.send?.(answered);
+      }),
+    );
+    running.delete(this);
+  }
+
+  async #answer(question: KubeconfigQuestion): Promise<Answer> {
+    try {
+      const { file } = question;
+      let reading = this.#kubeconfigs.get(file);
+      if (reading === undefined) this.#kubeconfigs.set(file, (reading = readKubeconfig(file, process.env, loadYaml)));
+      const kubeconfig = await reading;
+      if (question.kind === 'access') return { access: await readAccess(kubeconfig, question.context, this.plugins) };
+      const { current, contexts, files } = kubeconfig;
+      return { contexts: { current, names: [...contexts.keys()], files } };
+    } catch (error) {
+      // An error of another kind is a bug, and stops this source alone; its text may quote what it choked on.
+      const { name, message } = error as Error;
+      return { error: error instanceof CredentialError ? message : `${name} in the credentials' process` };
+    }
   }
 }
 
-async function readAccess(kubeconfig: Kubeconfig, name: string | undefined): Promise<Access> {
+async function readAccess(kubeconfig: Kubeconfig, name: string | undefined, plugins: PluginRuns): Promise<Access> {
   const context = findContext(kubeconfig, name);
   const inContext = `context ${shown(context.name)}`;
   const clusterEntry = await at(`kubeconfig ${context.file}: ${inContext}`, () =>
@@ -73,7 +96,7 @@ async function readAccess(kubeconfig: Kubeconfig, name: string | undefined): Pro
   );
   if (userEntry === undefined) return { ...cluster, ...ANONYMOUS, files: [...files] };
   const user = await at(`kubeconfig ${userEntry.file}: ${inContext}: user ${shown(userEntry.name)}`, () =>
-    readUser(userEntry, files, () => clusterForPlugin(cluster, clusterEntry)),
+    readUser(userEntry, files, plugins, () => clusterForPlugin(cluster, clusterEntry)),
   );
   return { ...cluster, ...user, files: [...files] };
 }
@@ -173,7 +196,12 @@ function checkTls(what: string, parts: { readonly ca?: string; readonly cert?: s
   }
 }
 
-async function readUser(entry: Entry, files: Set<string>, clusterInfo: () => RawObject): Promise<UserAccess> {
+async function readUser(
+  entry: Entry,
+  files: Set<string>,
+  plugins: PluginRuns,
+  clusterInfo: () => RawObject,
+): Promise<UserAccess> {
   const { name, fields, file } = entry;
   const texts = checkedTexts(fields, USER_TEXTS);
   const folder = path.dirname(file);
@@ -195,7 +223,7 @@ async function readUser(entry: Entry, files: Set<string>, clusterInfo: () => Raw
     // As in client-go, a certificate that stands in the kubeconfig wins.
     Object.assign(own, given, cert === undefined ? {} : { cert, key });
   } else if (own.authorization === undefined && isRecord(fields['auth-provider'])) {
-    Object.assign(own, await readAuthProvider(fields['auth-provider']));
+    Object.assign(own, await readAuthProvider(fields['auth-provider'], plugins.limitMillis));
   }
   if (own.cert !== undefined && own.key !== undefined) {
     checkTls('client-certificate and client-key', { cert: own.cert, key: own.key });
@@ -226,7 +254,7 @@ async function readSecret(
 }
 
 /** The token of the `oidc` provider, refreshed where it has ended. The others were removed in Kubernetes 1.26. */
-async function readAuthProvider(fields: RawObject): Promise<Partial<UserAccess>> {
+async function readAuthProvider(fields: RawObject, limitMillis: number): Promise<Partial<UserAccess>> {
   const name = fields['name'];
   return at(`auth-provider ${shown(name)}`, async () => {
     if (name !== 'oidc') throw new CredentialError('is not supported: use an exec plugin');
@@ -240,8 +268,8 @@ async function readAuthProvider(fields: RawObject): Promise<Partial<UserAccess>>
     const options: { headers?: Record<string, string> } = {};
     const deadline = Promise.withResolvers<never>();
     const timer = setTimeout(
-      () => deadline.reject(new CredentialError(`did not answer within ${pluginMillis / 1_000} s`)),
-      pluginMillis,
+      () => deadline.reject(new CredentialError(`did not answer within ${limitMillis / 1_000} s`)),
+      limitMillis,
     );
     try {
       await Promise.race([typed.applyToHTTPSOptions(options), deadline.promise]);
