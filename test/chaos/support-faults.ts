@@ -3,6 +3,7 @@
 
 import type { FaultServer } from '../support/api/fault-server.ts';
 import { rewrites, type Fault, type Where } from '../support/api/faults.ts';
+import type { ApiRequest } from '../support/api/request.ts';
 import type { ResourceName } from '../support/api/resources.ts';
 
 export type Random = () => number;
@@ -45,7 +46,16 @@ function requests(of: (random: Random) => Fault, kinds: Where['kinds'] = reading
 }
 
 function lines(ending: Ending, of: (random: Random) => Fault): Kind {
-  return { ending, begin: (server, random) => server.fault(of(random), somewhere(random, watching)) };
+  return {
+    ending,
+    begin: (server, random) => {
+      const open = new Set(server.watches().map(({ request }) => request));
+      // A list that lacks objects is no fault but another truth: initial events come as they are.
+      const when = (request: ApiRequest): boolean => request.kind === 'watch' || open.has(request);
+      const losesEvents = ending === 'relist';
+      server.fault(of(random), { ...somewhere(random, watching), ...(losesEvents ? { when } : {}) });
+    },
+  };
 }
 
 function once(begin: (server: FaultServer, random: Random) => unknown, ending: Ending = 'open'): Kind {

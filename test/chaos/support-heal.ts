@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { askUdp } from '../process/support-server.ts';
+import type { Ending } from './support-faults.ts';
 import type { ChaosFleet } from './support-fleet.ts';
 import { HEAL_MILLIS, type Cluster } from './support-truth.ts';
 
@@ -33,20 +34,21 @@ export class Healing {
   }
 
   /**
-   * Ends a fault, or only looks out for a server that was restarted; resolves when changes are answered, or when something
+   * Ends a fault, or only looks out: for new requests of a server that was restarted, for watches that are open after a
+   * restore or with a new token. Resolves when changes are answered, or when something
    * else goes wrong.
    */
-  async heal(cluster: Cluster, fault: string | undefined): Promise<void> {
+  async heal(cluster: Cluster, fault: string | { readonly ending: Ending }): Promise<void> {
     const { number, window } = cluster;
     const epoch = ++this.#epochs[number]!;
     const began = performance.now();
     const isReached = await this.#fleet.reached(number, (track) =>
-      fault === undefined ? { do: 'track', track } : { do: 'end', fault, track },
+      typeof fault === 'string' ? { do: 'end', fault, track } : { do: 'track', track, ending: fault.ending },
     );
     if (!isReached || this.#epochs[number] !== epoch) return;
     window.reached();
     this.reached.push(performance.now() - began);
-    const measure = this.#measure(cluster, epoch, fault ?? 'restart or restore');
+    const measure = this.#measure(cluster, epoch, typeof fault === 'string' ? fault : 'restart, restore or token');
     this.#measures.add(measure);
     await measure.finally(() => this.#measures.delete(measure));
   }

@@ -25,7 +25,7 @@ export type Order =
   | { readonly do: 'restore' }
   | { readonly do: 'accept'; readonly tokens: readonly string[] }
   /** Looks out anew: the client was restarted, or let in again. */
-  | { readonly do: 'track'; readonly track: number }
+  | { readonly do: 'track'; readonly track: number; readonly ending: Ending }
   | { readonly do: 'connections' };
 
 export interface OrderMessage {
@@ -101,7 +101,7 @@ class ChaosMember {
         server.cut();
         return 0;
       case 'track':
-        this.#track(order.track, 'cut');
+        this.#track(order.track, order.ending);
         return 0;
       case 'connections':
         return server.connections();

@@ -207,7 +207,7 @@ class ChaosRun {
       this.#faulted[number] = false;
       const isKnown = fault !== 'token' && fault !== 'restore';
       if (fault === 'token') fleet.writeToken(number);
-      const healed = this.#healing.heal(cluster, isKnown ? fault : undefined);
+      const healed = this.#healing.heal(cluster, isKnown ? fault : { ending: 'open' });
       const isInTime = await Promise.race([healed, sleep(settleMillis, 'late' as const)]);
       const lasted = `${Math.round(performance.now() - began)} ms`;
       tell?.(`${id}: ${fault}, ${lasted}${isInTime === 'late' ? ', and has not come back' : ''}`);
@@ -283,7 +283,7 @@ class ChaosRun {
       const started = performance.now();
       this.#served.start();
       for (const cluster of fleet.clusters) {
-        if (this.#faulted[cluster.number] !== true) void this.#guard(this.#healing.heal(cluster, undefined));
+        if (this.#faulted[cluster.number] !== true) void this.#guard(this.#healing.heal(cluster, { ending: 'cut' }));
       }
       const { firstMillis, allMillis } = await this.#served.answering(started);
       this.#starts.push(firstMillis);
