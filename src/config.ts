@@ -207,10 +207,7 @@ export function makeConfig(
   const port = 1053;
   const everywhere = isLab
     ? [{ host: '127.0.0.1', port }]
-    : [
-        { host: '0.0.0.0', port },
-        ...(around.hasIPv6 === false ? [] : [{ host: '::', port }]),
-      ];
+    : [{ host: '0.0.0.0', port }, ...(around.hasIPv6 === false ? [] : [{ host: '::', port }])];
   const listen = (given.listen ?? everywhere).map((address): ListenAddress => ({
     ...address,
     family: isIPv6(address.host) ? 6 : 4,

@@ -19,6 +19,9 @@ import { findingText } from './k8s/manifests.ts';
 import type { Finding } from './k8s/manifests.ts';
 import { ManifestsMember } from './k8s/manifests-member.ts';
 import type { FleetMember } from './k8s/fleet-member.ts';
+import type { FileStamps } from './k8s/file-stamps.ts';
+import type { ListGate } from './k8s/list-gate.ts';
+import type { Member } from './k8s/member.ts';
 import { policyOf } from './k8s/policy.ts';
 import type { Publisher } from './k8s/publisher.ts';
 import { SnapshotFolder } from './k8s/snapshot.ts';
@@ -47,6 +50,9 @@ export class FleetSources {
   readonly #members: MemberOpener;
   readonly #lab: { isOpen: boolean } | undefined;
   #clusters: ClustersConfig;
+  #entries: readonly ClusterEntry[] = [];
+  /** Until they are in the store. */
+  readonly #loaded = new Map<string, ClusterSnapshot>();
   #openedLab: Lab | undefined;
   #followed: FollowedFiles | undefined;
   #reloading: Promise<void> = Promise.resolve();
@@ -71,10 +77,10 @@ export class FleetSources {
   }
 
   /**
-   * Begins to read every cluster, after what the snapshots hold was put into the store. `onFailed` is told of a lab that
-   * cannot be read. Throws UsageError.
+   * Finds out which clusters there are, and what the snapshots hold of them: that takes time which the sockets' start may
+   * share. Throws UsageError.
    */
-  static async open(options: FleetSourcesOptions, onFailed: (error: UsageError) => void): Promise<FleetSources> {
+  static async prepare(options: FleetSourcesOptions): Promise<FleetSources> {
     const { config, log } = options;
     const told = new Map<string, string>();
     const snapshots =
@@ -84,18 +90,30 @@ export class FleetSources {
             if (told.get(file) !== message) log.warn({ file }, `snapshot ${message}`);
             told.set(file, message);
           });
-    const loaded = new Map<string, ClusterSnapshot>();
-    for (const snapshot of (await snapshots?.load()) ?? []) loaded.set(snapshot.cluster, snapshot);
     const sources = new FleetSources(options, snapshots);
-    sources.fleet.open(await sources.#resolve(config, loaded), loaded);
-    if (config.lab !== undefined) sources.#openLab(config.lab, onFailed);
     process.on('SIGHUP', sources.#onHangup);
-    if (config.configFile !== undefined) {
-      sources.#followed = await followFiles([config.configFile], () => sources.#reload('the file changed'));
-      // What changed between the first reading and now is no change to the follower.
-      sources.#reload('start');
+    for (const snapshot of (await snapshots?.load()) ?? []) {
+      sources.#loaded.set(snapshot.cluster, snapshot);
+      sources.#ids.set(snapshot.source, snapshot.cluster);
     }
+    sources.#entries = await sources.#resolve(config);
     return sources;
+  }
+
+  /**
+   * Puts what the snapshots hold into the store, and begins to read every cluster. `onFailed` is told of a lab that cannot
+   * be read.
+   */
+  async open(onFailed: (error: UsageError) => void): Promise<void> {
+    const { config } = this.#options;
+    this.fleet.open(this.#entries, this.#loaded);
+    this.#loaded.clear();
+    if (config.lab !== undefined) this.#openLab(config.lab, onFailed);
+    if (config.configFile !== undefined) {
+      this.#followed = await followFiles([config.configFile], () => this.#reload('the file changed'));
+      // What changed between the first reading and now is no change to the follower.
+      this.#reload('start');
+    }
   }
 
   /** Stops reading; what changed is in the snapshots. */
@@ -108,15 +126,16 @@ export class FleetSources {
     await this.#members.close();
   }
 
-  async #resolve(config: Config, loaded: ReadonlyMap<string, ClusterSnapshot>): Promise<ClusterEntry[]> {
+  async #resolve(config: Config): Promise<ClusterEntry[]> {
     const { clusters } = config;
     const needsApi =
       clusters.kubeconfig !== undefined ||
       clusters.inCluster !== undefined ||
       clusters.entries.some(({ source }) => source.kind !== 'manifests');
     if (needsApi) await this.#members.load();
-    for (const { cluster, source } of loaded.values()) this.#ids.set(source, cluster);
-    const entries = await resolveClusters(clusters, this.#members.credentials, (source) => this.#ids.get(sourceText({ source })));
+    const entries = await resolveClusters(clusters, this.#members.credentials, (source) =>
+      this.#ids.get(sourceText({ source })),
+    );
     for (const entry of entries) this.#ids.set(sourceText(entry), entry.id);
     return entries;
   }
@@ -157,10 +176,13 @@ export class FleetSources {
       if (isDeepStrictEqual(config.clusters, this.#clusters) && why === 'start') return;
       const fixed = restartNeeded(before, config);
       if (fixed.length > 0) {
-        log.error({ file, keys: fixed.join(' ') }, 'configuration refused: these keys need a restart; the old one stays');
+        log.error(
+          { file, keys: fixed.join(' ') },
+          'configuration refused: these keys need a restart; the old one stays',
+        );
         return;
       }
-      await this.fleet.apply(await this.#resolve(config, new Map()), timesOf(config));
+      await this.fleet.apply(await this.#resolve(config), timesOf(config));
       this.#clusters = config.clusters;
       for (const id of this.#openedLab?.ids ?? []) store.addCluster(policyOf(id, settingsOf(config.clusters, id)));
       log.info({ file, why }, 'configuration read again');
@@ -226,10 +248,10 @@ class MemberOpener {
 }
 
 interface ApiModules {
-  readonly Member: typeof import('./k8s/member.ts').Member;
+  readonly Member: typeof Member;
   readonly credentials: Credentials;
-  readonly stamps: import('./k8s/file-stamps.ts').FileStamps;
-  readonly lists: import('./k8s/list-gate.ts').ListGate;
+  readonly stamps: FileStamps;
+  readonly lists: ListGate;
 }
 
 async function loadApi(): Promise<ApiModules> {

@@ -57,6 +57,8 @@ export async function serve(config: Config, log: Log, reread: () => Promise<Conf
     zone.seal(Date.now() / 1000);
     publisher.retry();
   }, limits.zone.sealMillis);
+  const preparing = FleetSources.prepare({ config, reread, store, publisher, zone, log });
+  preparing.catch(() => undefined);
   try {
     plane = await startDataPlane(config, zone, log);
     await admin?.start();
@@ -66,10 +68,10 @@ export async function serve(config: Config, log: Log, reread: () => Promise<Conf
     );
     const failed = Promise.withResolvers<never>();
     failed.promise.catch(() => undefined);
-    const opening = FleetSources.open({ config, reread, store, publisher, zone, log }, failed.reject);
-    const ready = opening.then(async (opened) => {
-      sources = opened;
-      await opened.fleet.ready;
+    const ready = preparing.then(async (prepared) => {
+      sources = prepared;
+      await prepared.open(failed.reject);
+      await prepared.fleet.ready;
       return true;
     });
     ready.catch(() => undefined);

@@ -13,6 +13,8 @@ export class Backoff {
   readonly #limits: ReflectorLimits;
   readonly #random: () => number;
   #attempts = 0;
+  /** Answers of 403 and 404 since the last health: a server that is still starting gives them too. */
+  #refusals = 0;
   #healthySince: number | undefined;
 
   constructor(limits: ReflectorLimits, random: () => number) {
@@ -23,6 +25,7 @@ export class Backoff {
   /** The server follows up what it promised, from now on. */
   healthy(nowMillis: number): void {
     this.#healthySince ??= nowMillis;
+    this.#refusals = 0;
   }
 
   /** Milliseconds to wait before the next attempt. */
@@ -33,7 +36,10 @@ export class Backoff {
     this.#healthySince = undefined;
     const { kind, retryAfterMillis } = trouble;
     const { slowPollMillis, confirmMillis, retryAfterLeastMillis, retryAfterMostMillis } = this.#limits;
-    if (kind === 'forbidden' || kind === 'absent') return slowPollMillis * (0.75 + 0.5 * this.#random());
+    if (kind === 'forbidden' || kind === 'absent') {
+      const poll = Math.min(slowPollMillis, this.#limits.backoffMillis * 2 ** Math.min(this.#refusals++, 20));
+      return poll * (0.75 + 0.5 * this.#random());
+    }
     if (kind === 'held') return confirmMillis * (0.75 + 0.5 * this.#random());
     const window = Math.min(this.#ceiling(kind), this.#limits.backoffMillis * 2 ** Math.min(this.#attempts++, 20));
     const jittered = Math.max(LEAST_MILLIS, window * this.#random());

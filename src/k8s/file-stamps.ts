@@ -19,7 +19,7 @@ export class FileStamps {
     if (known !== undefined && now - known.at < SHARED_MILLIS) return known.stamp;
     const stamp = stat(file, { bigint: true }).then(
       ({ dev, ino, size, mtimeNs }) => `${file} ${dev} ${ino} ${size} ${mtimeNs}`,
-      (error: NodeJS.ErrnoException) => `${file} ${error.code ?? 'unknown'}`,
+      (error: unknown) => `${file} ${(error as NodeJS.ErrnoException).code ?? 'unknown'}`,
     );
     this.#looks.set(file, { at: now, stamp });
     return stamp;

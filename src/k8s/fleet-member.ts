@@ -20,6 +20,8 @@ export interface MemberStatus {
   readonly reason: string | undefined;
   /** It was read whole since this process began. */
   readonly hasSynced: boolean;
+  /** What could be read of it is in the store. */
+  readonly hasRead: boolean;
   /** Since when it is not followed, by the monotonic clock; undefined: it is. */
   readonly outSinceMillis: number | undefined;
 }

@@ -91,7 +91,7 @@ export class Fleet {
 
   /** Serves what the snapshots hold, and begins to read every cluster. */
   open(entries: readonly ClusterEntry[], loaded: ReadonlyMap<string, ClusterSnapshot>): void {
-    const { snapshots, store, log } = this.#options;
+    const { snapshots, store, publisher, log } = this.#options;
     for (const entry of entries) {
       const snapshot = loaded.get(entry.id);
       const isOfSource = snapshot?.source === sourceText(entry);
@@ -107,6 +107,11 @@ export class Fleet {
       this.look();
     }, LOOK_MILLIS);
     this.look();
+    if (loaded.size === 0) return;
+    // Whoever waits for what the snapshots hold need not wait for the next look.
+    void publisher.drained().then(() => {
+      this.look();
+    });
   }
 
   /** Makes the fleet what the configuration says now: clusters come, change and go. */
@@ -186,6 +191,7 @@ export class Fleet {
     const times = this.#times;
     const stale = new Set<string>();
     let known = lab?.isOpen === true ? 1 : 0;
+    let read = 0;
     let isUnknown = publisher.refusals > 0 || lab?.isOpen === false;
     let lacksRequired = false;
     for (const [id, cluster] of this.#clusters) {
@@ -195,6 +201,7 @@ export class Fleet {
       if (isStale) stale.add(id);
       const withdrawn = !isWithdrawn ? undefined : settings.withdrawLast ? 'always' : 'others';
       store.addCluster({ ...policyOf(id, settings), ...(withdrawn === undefined ? {} : { withdrawn }) });
+      if (status.hasRead) read++;
       if (status.hasSynced || (cluster.snapshotMillis !== undefined && !settings.required)) known++;
       else if (now - cluster.addedMillis < times.unknownForMillis) isUnknown = true;
       if (settings.required && !status.hasSynced) lacksRequired = true;
@@ -208,7 +215,7 @@ export class Fleet {
     this.#showStale(stale);
     if (this.#isReady || lacksRequired || !publisher.isIdle) return;
     const isLate = now - this.#startedMillis >= times.startupTimeoutMillis;
-    if (known < expected && !(isLate && known > 0)) return;
+    if (known < expected && !(isLate && known + read > 0)) return;
     this.#isReady = true;
     this.#onReady();
   }

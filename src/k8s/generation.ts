@@ -44,11 +44,15 @@ const RESOURCE: Readonly<Record<PartName, { readonly name: ResourceName; readonl
   native: { name: 'endpointslices', selector: NATIVE_SELECTOR },
 };
 
+const PART_NAMES: readonly PartName[] = ['imports', 'exports', 'mirrored', 'native'];
+
 export class Generation {
   readonly api: ApiClient;
   readonly holdings: Holdings;
   /** The state of each part's reflector. */
   readonly parts = new Map<PartName, ReflectorState>();
+  /** Parts that were listed once, or that the server does not have: not those that it forbids. */
+  readonly #known = new Set<PartName>();
   /** Why slices of a new export are not here yet. */
   exportTrouble: string | undefined;
   readonly #options: GenerationOptions;
@@ -91,11 +95,15 @@ export class Generation {
     });
   }
 
+  /** The store holds it, and nothing of it was forbidden from the start. */
+  get isWhole(): boolean {
+    return this.holdings.isCommitted && this.#known.size === PART_NAMES.length;
+  }
+
   /** Begins to read. */
   start(): void {
     const traits: ServerTraits = { pagedUntilMillis: 0 };
-    const names: readonly PartName[] = ['imports', 'exports', 'mirrored', 'native'];
-    this.#runs = Promise.all(names.map((name) => this.#run(name, traits))).catch((error: unknown) => {
+    this.#runs = Promise.all(PART_NAMES.map((name) => this.#run(name, traits))).catch((error: unknown) => {
       if (!this.#closing.signal.aborted) this.#options.onBroken(error);
     });
   }
@@ -113,6 +121,7 @@ export class Generation {
     const { signal } = this.#closing;
     const onPart = (state: ReflectorState): void => {
       this.parts.set(name, state);
+      if (state.phase === 'watching' || state.phase === 'absent') this.#known.add(name);
       onState();
     };
     onPart({ phase: 'waiting', reason: undefined, retryMillis: undefined });

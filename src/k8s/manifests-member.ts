@@ -36,6 +36,7 @@ export class ManifestsMember implements FleetMember {
       state: hasSynced ? 'synced' : 'connecting',
       reason: this.#trouble,
       hasSynced,
+      hasRead: hasSynced,
       outSinceMillis: hasSynced ? undefined : this.#startedMillis,
     };
   }

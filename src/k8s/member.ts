@@ -132,12 +132,14 @@ export class Member implements FleetMember {
     }
     let state: MemberState = phases.has('listing') || phases.has('watching') ? 'syncing' : 'connecting';
     if (this.#hasSynced) state = phases.has('backing off') ? 'out of touch' : 'synced';
+    if (!this.#hasSynced && this.#serving !== undefined && phases.has('forbidden')) state = 'degraded';
     if (state === 'synced' && (phases.has('forbidden') || phases.has('absent'))) state = 'degraded';
     const why = [this.#credentialTrouble, this.#heldBack, reasons[0], shown?.exportTrouble];
     return {
       state,
       reason: why.find((text) => text !== undefined),
       hasSynced: this.#hasSynced,
+      hasRead: this.#serving?.holdings.isCommitted === true,
       outSinceMillis: this.#outSinceMillis,
     };
   }
@@ -240,7 +242,6 @@ export class Member implements FleetMember {
 
   #committed(generation: Generation): void {
     if (this.#isClosed || generation !== this.#serving) return;
-    this.#hasSynced = true;
     this.#heldBack = undefined;
     this.#follow(generation);
   }
@@ -249,6 +250,7 @@ export class Member implements FleetMember {
   #follow(generation: Generation): void {
     this.#status = undefined;
     if (generation !== this.#serving) return;
+    if (generation.isWhole) this.#hasSynced = true;
     let isFollowed = true;
     for (const [part, { phase }] of generation.parts) {
       // What is not served is followed while nothing of it is held.

@@ -88,6 +88,7 @@ export class Reflector {
   #failures = 0;
   #unauthorized = 0;
   #absences = 0;
+  #gone = 0;
   /** The widest gap between two bookmarks of this server. */
   #bookmarkGapMillis = 0;
   #bookmarkAtMillis: number | undefined;
@@ -182,7 +183,7 @@ export class Reflector {
           isInitial = false;
           leave();
           return this.#complete(version);
-        }
+        } else throw new WithoutWatchList('an event among the initial ones that is none');
         return undefined;
       },
     });
@@ -263,6 +264,7 @@ export class Reflector {
       if (code !== 404) await sink.settle();
     } else if (kind === 'gone') {
       this.#version = undefined;
+      if (this.#gone++ === 0) return;
     } else if (kind === 'unauthorized') {
       // A token that was rotated is in its file by now.
       await renew();
@@ -302,6 +304,7 @@ export class Reflector {
   #healthy(): void {
     this.#unauthorized = 0;
     this.#absences = 0;
+    this.#gone = 0;
     this.#isOut = false;
     this.#backoff.healthy(performance.now());
   }

@@ -59,7 +59,13 @@ export class FleetStore {
   addCluster(policy: ClusterPolicy): void {
     const state = this.#clusters.get(policy.id);
     if (state === undefined) {
-      this.#clusters.set(policy.id, { policy, services: new Map(), serviceOfSlice: new Map(), exports: 0, revision: 0 });
+      this.#clusters.set(policy.id, {
+        policy,
+        services: new Map(),
+        serviceOfSlice: new Map(),
+        exports: 0,
+        revision: 0,
+      });
       this.#clusters = new Map([...this.#clusters].sort(([a], [b]) => (a < b ? -1 : 1)));
     } else if (samePolicy(state.policy, policy)) return;
     else state.policy = policy;

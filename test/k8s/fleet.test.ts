@@ -34,7 +34,13 @@ const settings = {
 
 /** A member whose status a test sets. */
 class FakeMember implements FleetMember {
-  current: MemberStatus = { state: 'connecting', reason: undefined, hasSynced: false, outSinceMillis: 0 };
+  current: MemberStatus = {
+    state: 'connecting',
+    reason: undefined,
+    hasSynced: false,
+    hasRead: false,
+    outSinceMillis: 0,
+  };
   source: ClusterSource;
   isClosed = false;
   moves = 0;
@@ -136,7 +142,7 @@ class Rig {
 
   sync(id: string, objects?: readonly FleetObject[]): void {
     if (objects !== undefined) this.store.replace(id, objects);
-    this.set(id, { state: 'synced', reason: undefined, hasSynced: true, outSinceMillis: undefined });
+    this.set(id, { state: 'synced', reason: undefined, hasSynced: true, hasRead: true, outSinceMillis: undefined });
   }
 
   lose(id: string): void {
