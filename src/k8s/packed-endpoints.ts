@@ -168,6 +168,28 @@ export function isPacked(text: string): boolean {
   return reader.at === text.length;
 }
 
+/** The addresses of one slice as numbers, while they are compared: nothing is awaited between. */
+const numbers = new Uint32Array(1_024);
+
+/** Whether every endpoint has one IPv4 address that no other has: told without unpacking. */
+export function hasDistinctIPv4(packed: string): boolean {
+  const reader = new PackedReader(packed);
+  let count = 0;
+  while (reader.at < packed.length) {
+    if (count === numbers.length || (packed.charCodeAt(reader.at) & ONE_IPV4) === 0) return false;
+    const at = reader.at + 1;
+    numbers[count++] =
+      (packed.charCodeAt(at) << 24) |
+      (packed.charCodeAt(at + 1) << 16) |
+      (packed.charCodeAt(at + 2) << 8) |
+      packed.charCodeAt(at + 3);
+    reader.skipEndpoint();
+  }
+  const sorted = numbers.subarray(0, count).sort();
+  for (let i = 1; i < count; i++) if (sorted[i] === sorted[i - 1]) return false;
+  return true;
+}
+
 class PackedReader {
   readonly #packed: string;
   at = 0;

@@ -3,7 +3,7 @@
 // good (slice.ts).
 
 import type { Endpoint, EndpointSlice, ServicePort } from '../zones/objects.ts';
-import { unpackEndpoints } from './packed-endpoints.ts';
+import { hasDistinctIPv4, unpackEndpoints } from './packed-endpoints.ts';
 
 /** All of a slice but its endpoints, and those packed: what a snapshot holds. */
 export type PackedFields = Omit<EndpointSlice, 'endpoints'> & { readonly packed: string };
@@ -34,6 +34,10 @@ export class PackedSlice implements EndpointSlice {
   /** Unpacked anew each time. */
   get endpoints(): readonly Endpoint[] {
     return unpackEndpoints(this.packed);
+  }
+
+  get isDistinct(): boolean {
+    return hasDistinctIPv4(this.packed);
   }
 
   /** A getter of the class is no field to JSON.stringify. */

@@ -128,8 +128,12 @@ interface JoinedEndpoint {
   place: string;
 }
 
-/** The endpoints of one source cluster by host and address: (source cluster, host, address) is one endpoint. */
-type SourceEndpoints = Map<string, JoinedEndpoint>;
+/** The endpoints of one source cluster: (source cluster, host, address) is one endpoint. */
+interface SourceEndpoints {
+  readonly list: JoinedEndpoint[];
+  /** By host and address; undefined where all come from one slice, and none stands in it twice. */
+  readonly known: Map<string, JoinedEndpoint> | undefined;
+}
 
 export function joinEndpoints(
   counted: readonly CountedSlice[],
@@ -142,7 +146,14 @@ export function joinEndpoints(
   const portSets = new PortSets();
   for (const from of counted) {
     let known = sources.get(from.source);
-    if (known === undefined) sources.set(from.source, (known = new Map<string, JoinedEndpoint>()));
+    if (known === undefined) {
+      const isAlone = counted.every((other) => other === from || other.source !== from.source);
+      const isDistinct = isAlone && from.slice.isDistinct === true;
+      sources.set(
+        from.source,
+        (known = { list: [], known: isDistinct ? undefined : new Map<string, JoinedEndpoint>() }),
+      );
+    }
     const ports = wanted === 'pods' ? portSets.ofSlice(from, witness) : noPorts;
     for (const endpoint of from.slice.endpoints) {
       if (endpoint.ready || notReadyToo) joinEndpoint(known, from, endpoint, ports, portSets, witness);
@@ -155,7 +166,7 @@ export function joinEndpoints(
 }
 
 function joinEndpoint(
-  known: SourceEndpoints,
+  { list, known }: SourceEndpoints,
   { cluster, source, slice }: CountedSlice,
   { addresses, hostname, uid }: Endpoint,
   ports: readonly ServicePort[],
@@ -164,7 +175,7 @@ function joinEndpoint(
 ): void {
   const family = slice.addressType === 'IPv6' ? 6 : 4;
   for (const address of addresses) {
-    const host = hostname === '' ? hostOf(address) : hostname;
+    const host = hostname === '' ? hostOf(address, family) : hostname;
     const at = witness && { cluster, slice: slice.name, source, host, address };
     if (address.includes(':') !== (family === 6)) {
       if (at) witness({ decision: 'endpoint-left-out', ...at, reason: 'family' });
@@ -172,13 +183,15 @@ function joinEndpoint(
     }
     // The first host of an address stands under the address alone, which spares nearly all of them a joined key.
     let identity = address;
-    let joined = known.get(identity);
+    let joined = known?.get(identity);
     if (joined !== undefined && joined.host !== host) {
       identity = host + ' ' + address;
-      joined = known.get(identity);
+      joined = known?.get(identity);
     }
     if (joined === undefined) {
-      known.set(identity, { host, address, family, hostname, ports, uid, place: '' });
+      const endpoint: JoinedEndpoint = { host, address, family, hostname, ports, uid, place: '' };
+      list.push(endpoint);
+      known?.set(identity, endpoint);
       if (at) witness({ decision: 'endpoint-taken', ...at });
       continue;
     }
@@ -190,7 +203,8 @@ function joinEndpoint(
 
 function leaveOutNotReady({ cluster, source, slice }: CountedSlice, endpoint: Endpoint, witness: Witness): void {
   for (const address of endpoint.addresses) {
-    const host = endpoint.hostname === '' ? hostOf(address) : endpoint.hostname;
+    const family = slice.addressType === 'IPv6' ? 6 : 4;
+    const host = endpoint.hostname === '' ? hostOf(address, family) : endpoint.hostname;
     const at = { cluster, slice: slice.name, source, host, address };
     witness({ decision: 'endpoint-left-out', ...at, reason: 'not-ready' });
   }
@@ -201,15 +215,15 @@ function isReady(endpoint: Endpoint): boolean {
 }
 
 /** The host label of an endpoint without a hostname; `0` keeps it from ending in `-`. */
-function hostOf(address: string): string {
+function hostOf(address: string, family: 4 | 6): string {
+  if (family === 4) return address.replaceAll('.', '-');
   const host = address.replace(/[.:]/g, '-');
   return host.endsWith('-') ? host + '0' : host;
 }
 
 function endpointsInOrder(sources: ReadonlyMap<string, SourceEndpoints>): MergedEndpoint[] {
   const endpoints: MergedEndpoint[] = [];
-  for (const [cluster, known] of [...sources].sort((a, b) => compareText(a[0], b[0]))) {
-    const joined = [...known.values()];
+  for (const [cluster, { list: joined }] of [...sources].sort((a, b) => compareText(a[0], b[0]))) {
     for (const endpoint of joined) endpoint.place = endpoint.uid || endpoint.hostname || endpoint.address;
     joined.sort(
       (a, b) => compareText(a.place, b.place) || compareText(a.address, b.address) || compareText(a.host, b.host),

@@ -56,6 +56,8 @@ export interface EndpointSlice {
   readonly addressType: 'IPv4' | 'IPv6' | 'FQDN';
   readonly ports: readonly ServicePort[];
   readonly endpoints: readonly Endpoint[];
+  /** True where it is known that no address stands in it twice; spares a merge the look. */
+  readonly isDistinct?: boolean;
 }
 
 /** What is settled about one configured cluster of the fleet, whatever the service. */

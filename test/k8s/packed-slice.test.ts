@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
-import { isPacked, packEndpoints, unpackEndpoints } from '../../src/k8s/packed-endpoints.ts';
+import { hasDistinctIPv4, isPacked, packEndpoints, unpackEndpoints } from '../../src/k8s/packed-endpoints.ts';
 import { PackedSlice } from '../../src/k8s/packed-slice.ts';
 import { sameSlice } from '../../src/k8s/same.ts';
 import type { Endpoint, EndpointSlice } from '../../src/zones/objects.ts';
@@ -147,4 +147,35 @@ t.test('octets that are no packed endpoints', async (t) => {
     }),
     { numRuns: 1000 },
   );
+});
+
+t.test('that no address stands twice is told of single IPv4 addresses, and never wrongly', (t) => {
+  const few = fc.constantFrom('10.0.0.1', '10.0.0.2', '255.0.0.1', '10.0.0.255');
+  const some = fc.array(
+    fc.record({
+      addresses: fc.oneof(
+        few.map((one) => [one]),
+        fc.ipV4().map((one) => [one]),
+        fc.array(few, { maxLength: 3 }),
+      ),
+      hostname: fc.constantFrom('', 'a'),
+      ready: fc.boolean(),
+      uid,
+    }),
+    { maxLength: 6 },
+  );
+  fc.assert(
+    fc.property(some, (list) => {
+      const all = list.flatMap(({ addresses }) => addresses);
+      const expected = list.every(({ addresses }) => addresses.length === 1) && new Set(all).size === all.length;
+      return hasDistinctIPv4(packEndpoints(list)) === expected;
+    }),
+    { numRuns: 2_000 },
+  );
+  const many = Array.from({ length: 1_025 }, (_, i): Endpoint => {
+    return { addresses: [`10.0.${i >> 8}.${i & 255}`], hostname: '', ready: true, uid: '' };
+  });
+  t.ok(hasDistinctIPv4(packEndpoints(many.slice(1))));
+  t.notOk(hasDistinctIPv4(packEndpoints(many)), 'more than a slice may have are not looked at');
+  t.end();
 });
