@@ -17,14 +17,14 @@ const FORBIDDEN: Readonly<Record<string, readonly string[]>> = {
 
 /** The doors: a package, and the files or folders that may import it. */
 const DOORS: Readonly<Record<string, readonly string[]>> = {
-  '@kubernetes/client-node': ['src/k8s/credentials-child.ts', 'bench/'],
+  '@kubernetes/client-node': ['src/k8s/credentials/credentials-child.ts', 'bench/'],
   chokidar: ['src/k8s/'],
   commander: ['src/main.ts', 'src/commands/'],
   'dns-packet': ['src/commands/', 'test/', 'bench/'],
   koffi: ['src/dns/ffi.ts'],
   'lru-cache': ['src/dns/'],
   pino: ['src/log.ts'],
-  undici: ['src/k8s/api-client.ts', 'bench/', 'test/'],
+  undici: ['src/k8s/api/api-client.ts', 'bench/', 'test/'],
   yaml: ['src/k8s/', 'src/config-file.ts', 'test/'],
 };
 

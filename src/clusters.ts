@@ -3,13 +3,13 @@
 
 import { settingsOf } from './config-clusters.ts';
 import type { ClustersConfig } from './config-clusters.ts';
-import type { AccessSource } from './k8s/access.ts';
+import type { AccessSource } from './k8s/api/access.ts';
 import { readClusterId } from './k8s/cluster-id.ts';
 import type { ClusterEntry } from './k8s/cluster-settings.ts';
-import { CredentialError } from './k8s/credentials.ts';
-import type { Credentials } from './k8s/credentials.ts';
-import { isDnsName, shown } from './k8s/fields.ts';
-import { TroubleError } from './k8s/trouble.ts';
+import { CredentialError } from './k8s/credentials/credentials.ts';
+import type { Credentials } from './k8s/credentials/credentials.ts';
+import { isDnsName, shown } from './k8s/objects/fields.ts';
+import { TroubleError } from './k8s/api/trouble.ts';
 import { UsageError } from './usage.ts';
 
 /** A server that does not answer must not keep us from serving what is known. */

@@ -4,7 +4,7 @@
 
 import path from 'node:path';
 import type { FileCluster, FileConfig, SettingsGiven, SettingsOverride } from './config-schema.ts';
-import { isDnsName, shown } from './k8s/fields.ts';
+import { isDnsName, shown } from './k8s/objects/fields.ts';
 import { defaultSettings } from './k8s/cluster-settings.ts';
 import type { ClusterEntry, ClusterSettings, ClusterSource } from './k8s/cluster-settings.ts';
 import { UsageError } from './usage.ts';

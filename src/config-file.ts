@@ -12,7 +12,7 @@ import { clustersOfFile, fromBase } from './config-clusters.ts';
 import type { KeyPath, Refuse } from './config-clusters.ts';
 import { fileSchema, meantKey } from './config-schema.ts';
 import type { FileConfig } from './config-schema.ts';
-import { fileTrouble } from './k8s/manifests.ts';
+import { fileTrouble } from './k8s/manifests/manifests.ts';
 import { limits } from './limits.ts';
 import { UsageError } from './usage.ts';
 

@@ -5,7 +5,7 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import * as z from 'zod';
 import type { Address } from './config.ts';
-import { isDnsName, shown } from './k8s/fields.ts';
+import { isDnsName, shown } from './k8s/objects/fields.ts';
 import { limits } from './limits.ts';
 
 /** The sentence of a value that is not what was wanted; zod says `input`, whatever it is. */

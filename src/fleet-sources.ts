@@ -9,18 +9,18 @@ import { settingsOf } from './config-clusters.ts';
 import type { ClustersConfig } from './config-clusters.ts';
 import { resolveClusters } from './clusters.ts';
 import type { ClusterEntry } from './k8s/cluster-settings.ts';
-import type { Credentials } from './k8s/credentials.ts';
+import type { Credentials } from './k8s/credentials/credentials.ts';
 import { followFiles } from './k8s/file-follow.ts';
 import type { FollowedFiles } from './k8s/file-follow.ts';
 import { Fleet, sourceText } from './k8s/fleet.ts';
 import type { FleetTimes } from './k8s/fleet.ts';
-import { Lab, LabError } from './k8s/lab.ts';
-import { findingText } from './k8s/manifests.ts';
-import type { Finding } from './k8s/manifests.ts';
-import { ManifestsMember } from './k8s/manifests-member.ts';
+import { Lab, LabError } from './k8s/manifests/lab.ts';
+import { findingText } from './k8s/manifests/manifests.ts';
+import type { Finding } from './k8s/manifests/manifests.ts';
+import { ManifestsMember } from './k8s/manifests/manifests-member.ts';
 import type { FleetMember } from './k8s/fleet-member.ts';
-import type { FileStamps } from './k8s/file-stamps.ts';
-import type { ListGate } from './k8s/list-gate.ts';
+import type { FileStamps } from './k8s/credentials/file-stamps.ts';
+import type { ListGate } from './k8s/api/list-gate.ts';
 import type { Member } from './k8s/member.ts';
 import { policyOf } from './k8s/policy.ts';
 import type { Publisher } from './k8s/publisher.ts';
@@ -257,9 +257,9 @@ interface ApiModules {
 async function loadApi(): Promise<ApiModules> {
   const [{ Member }, { Credentials }, { FileStamps }, { ListGate }] = await Promise.all([
     import('./k8s/member.ts'),
-    import('./k8s/credentials.ts'),
-    import('./k8s/file-stamps.ts'),
-    import('./k8s/list-gate.ts'),
+    import('./k8s/credentials/credentials.ts'),
+    import('./k8s/credentials/file-stamps.ts'),
+    import('./k8s/api/list-gate.ts'),
   ]);
   const { listsAtOnce, listTurnMillis } = limits.reflector;
   return {

@@ -1,7 +1,7 @@
 // A fleet in a FleetStore: headless services of one cluster that changes come to, and the changes, all from numbers.
 
 import { FleetStore } from '../../src/k8s/store.ts';
-import type { FleetObject } from '../../src/k8s/trim.ts';
+import type { FleetObject } from '../../src/k8s/objects/trim.ts';
 import type { EndpointSlice, ServicePort } from '../../src/zones/objects.ts';
 import { addressOf, namespaceOf, serviceOf } from './names.ts';
 

@@ -2,7 +2,7 @@
 // Each service is merged with a witness, so what is told here is what was decided, not a second copy of the rules.
 
 import type { CheckOptions } from '../config.ts';
-import { findingText } from '../k8s/manifests.ts';
+import { findingText } from '../k8s/manifests/manifests.ts';
 import { mergeService } from '../zones/merge.ts';
 import type { FleetPolicy, ServiceObjects } from '../zones/objects.ts';
 import { describe } from '../zones/witness.ts';

@@ -3,7 +3,7 @@
 
 import process from 'node:process';
 import type { DumpOptions } from '../config.ts';
-import { findingText } from '../k8s/manifests.ts';
+import { findingText } from '../k8s/manifests/manifests.ts';
 import { typeNames } from '../dns/iana.ts';
 import { ImageWriter } from '../zones/image-writer.ts';
 import { mergeService } from '../zones/merge.ts';

@@ -1,8 +1,8 @@
 // A lab fleet read once, for the commands that look at it and end: its store and what is wrong in its files.
 
-import { loadLab } from '../k8s/lab.ts';
-import { LabError } from '../k8s/lab.ts';
-import type { Finding } from '../k8s/manifests.ts';
+import { loadLab } from '../k8s/manifests/lab.ts';
+import { LabError } from '../k8s/manifests/lab.ts';
+import type { Finding } from '../k8s/manifests/manifests.ts';
 import { policyOf } from '../k8s/policy.ts';
 import { FleetStore } from '../k8s/store.ts';
 import { UsageError } from '../usage.ts';

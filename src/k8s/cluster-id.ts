@@ -1,12 +1,12 @@
 // The id that a cluster gives itself: the ClusterProperty `cluster.clusterset.k8s.io` (KEP-2149). A member writes it, so it
 // names only the cluster of `--in-cluster` and a single context without an id; it never renames one that runs.
 
-import type { AccessSource } from './access.ts';
-import { ApiClient } from './api-client.ts';
-import type { Credentials } from './credentials.ts';
-import { Discovery } from './discovery.ts';
-import { isDnsName, isRecord } from './fields.ts';
-import { TroubleError } from './trouble.ts';
+import type { AccessSource } from './api/access.ts';
+import { ApiClient } from './api/api-client.ts';
+import type { Credentials } from './credentials/credentials.ts';
+import { Discovery } from './api/discovery.ts';
+import { isDnsName, isRecord } from './objects/fields.ts';
+import { TroubleError } from './api/trouble.ts';
 
 const ID_PROPERTY = 'cluster.clusterset.k8s.io';
 

@@ -1,7 +1,7 @@
 // What an operator says about one cluster, whatever its source: how much its word counts, and what becomes of its names
 // when nobody can reach it.
 
-import type { AccessSource } from './access.ts';
+import type { AccessSource } from './api/access.ts';
 
 export interface ClusterSettings {
   /** `drained`: its endpoints are out; its imports stay. */

@@ -3,17 +3,17 @@
 // committed. A generation that was closed does nothing more, however late an answer comes.
 // Not here: when a generation begins (member.ts).
 
-import type { Access } from './access.ts';
-import { ApiClient } from './api-client.ts';
-import type { ReflectorLimits } from './backoff.ts';
-import { Discovery } from './discovery.ts';
-import type { ResourceName, ServedResource } from './discovery.ts';
+import type { Access } from './api/access.ts';
+import { ApiClient } from './api/api-client.ts';
+import type { ReflectorLimits } from './api/backoff.ts';
+import { Discovery } from './api/discovery.ts';
+import type { ResourceName, ServedResource } from './api/discovery.ts';
 import { Holdings } from './holdings.ts';
-import type { ListGate } from './list-gate.ts';
+import type { ListGate } from './api/list-gate.ts';
 import { NATIVE_SELECTOR, NativeSlices } from './native-slices.ts';
 import type { PartName } from './part.ts';
-import { Reflector } from './reflector.ts';
-import type { ReflectorState, ServerTraits } from './reflector.ts';
+import { Reflector } from './api/reflector.ts';
+import type { ReflectorState, ServerTraits } from './api/reflector.ts';
 import type { FleetStore } from './store.ts';
 
 export interface GenerationOptions {

@@ -8,14 +8,14 @@ import { serviceKey } from '../zones/objects.ts';
 import type { ServiceKey } from '../zones/objects.ts';
 import { Adoptions } from './adoptions.ts';
 import type { Adoption } from './adoptions.ts';
-import type { ReflectorLimits } from './backoff.ts';
-import type { ServedResource } from './discovery.ts';
+import type { ReflectorLimits } from './api/backoff.ts';
+import type { ServedResource } from './api/discovery.ts';
 import { isMassDelete } from './part.ts';
 import type { Held, PartName } from './part.ts';
 import { PARTS, Parts, serviceOf } from './parts.ts';
-import type { ChangeType, ReflectorSink } from './reflector.ts';
+import type { ChangeType, ReflectorSink } from './api/reflector.ts';
 import type { FleetStore } from './store.ts';
-import type { FleetObject } from './trim.ts';
+import type { FleetObject } from './objects/trim.ts';
 import { Turns } from './turns.ts';
 
 export interface HoldingsOptions {

@@ -2,20 +2,20 @@
 // A generation is made anew when the server or the credentials change, beside the one that serves, which ends when the new
 // one has committed. Not here: what its state means for names and readiness (fleet.ts).
 
-import type { Access, AccessSource } from './access.ts';
-import { sameServer } from './access.ts';
-import { Backoff } from './backoff.ts';
-import type { ReflectorLimits } from './backoff.ts';
+import type { Access, AccessSource } from './api/access.ts';
+import { sameServer } from './api/access.ts';
+import { Backoff } from './api/backoff.ts';
+import type { ReflectorLimits } from './api/backoff.ts';
 import type { ClusterSource } from './cluster-settings.ts';
-import { readToken } from './credentials.ts';
-import type { Credentials } from './credentials.ts';
-import type { FileStamps } from './file-stamps.ts';
+import { readToken } from './credentials/credentials.ts';
+import type { Credentials } from './credentials/credentials.ts';
+import type { FileStamps } from './credentials/file-stamps.ts';
 import type { FleetMember, MemberDetails, MemberState, MemberStatus, ResourceStatus } from './fleet-member.ts';
 import { Generation } from './generation.ts';
-import type { ListGate } from './list-gate.ts';
+import type { ListGate } from './api/list-gate.ts';
 import type { PartName } from './part.ts';
 import type { FleetStore } from './store.ts';
-import { TroubleError } from './trouble.ts';
+import { TroubleError } from './api/trouble.ts';
 
 export interface MemberOptions {
   readonly id: string;

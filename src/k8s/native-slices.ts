@@ -2,14 +2,14 @@
 // time, or all at once where many were exported. Not here: which slices count (holdings.ts).
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ApiClient } from './api-client.ts';
-import { Backoff } from './backoff.ts';
-import type { ReflectorLimits } from './backoff.ts';
-import type { ServedResource } from './discovery.ts';
+import type { ApiClient } from './api/api-client.ts';
+import { Backoff } from './api/backoff.ts';
+import type { ReflectorLimits } from './api/backoff.ts';
+import type { ServedResource } from './api/discovery.ts';
 import type { Holdings } from './holdings.ts';
-import type { ListGate } from './list-gate.ts';
-import { asTrouble, readPages } from './list-pages.ts';
-import { TroubleError } from './trouble.ts';
+import type { ListGate } from './api/list-gate.ts';
+import { asTrouble, readPages } from './api/list-pages.ts';
+import { TroubleError } from './api/trouble.ts';
 
 /** Slices as their own cluster's controller makes them. */
 export const NATIVE_SELECTOR = 'kubernetes.io/service-name,!multicluster.kubernetes.io/service-name';

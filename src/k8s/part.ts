@@ -3,12 +3,12 @@
 
 import { serviceKey } from '../zones/objects.ts';
 import type { ServiceKey } from '../zones/objects.ts';
-import type { ReflectorLimits } from './backoff.ts';
-import type { ServedResource } from './discovery.ts';
-import type { Refusal } from './fields.ts';
-import { versionOf } from './reflector.ts';
-import { trimObject } from './trim.ts';
-import type { FleetObject, ObjectKind } from './trim.ts';
+import type { ReflectorLimits } from './api/backoff.ts';
+import type { ServedResource } from './api/discovery.ts';
+import type { Refusal } from './objects/fields.ts';
+import { versionOf } from './api/reflector.ts';
+import { trimObject } from './objects/trim.ts';
+import type { FleetObject, ObjectKind } from './objects/trim.ts';
 
 export type PartName = 'imports' | 'exports' | 'mirrored' | 'native';
 

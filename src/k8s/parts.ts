@@ -4,11 +4,11 @@
 
 import { serviceKey } from '../zones/objects.ts';
 import type { ServiceKey } from '../zones/objects.ts';
-import type { ReflectorLimits } from './backoff.ts';
+import type { ReflectorLimits } from './api/backoff.ts';
 import { Part } from './part.ts';
 import type { PartName } from './part.ts';
 import type { FleetStore } from './store.ts';
-import type { FleetObject } from './trim.ts';
+import type { FleetObject } from './objects/trim.ts';
 
 /** In the order of a commit: an export makes its cluster speak for itself, so its slices stand before it does. */
 export const PARTS: readonly PartName[] = ['mirrored', 'native', 'imports', 'exports'];

@@ -4,10 +4,10 @@
 
 import { createHash } from 'node:crypto';
 import type { EndpointSlice, Protocol, ServicePort, ServiceType } from '../zones/objects.ts';
-import { isRecord } from './fields.ts';
-import { isPacked, packEndpoints } from './packed-endpoints.ts';
-import { PackedSlice } from './packed-slice.ts';
-import type { FleetObject } from './trim.ts';
+import { isRecord } from './objects/fields.ts';
+import { isPacked, packEndpoints } from './objects/packed-endpoints.ts';
+import { PackedSlice } from './objects/packed-slice.ts';
+import type { FleetObject } from './objects/trim.ts';
 
 /** What one cluster held. */
 export interface ClusterSnapshot {

@@ -11,7 +11,7 @@ import path from 'node:path';
 import { UsageError } from '../usage.ts';
 import { readSnapshot, SnapshotWriter } from './snapshot-format.ts';
 import type { ClusterSnapshot } from './snapshot-format.ts';
-import type { FleetObject } from './trim.ts';
+import type { FleetObject } from './objects/trim.ts';
 
 export type { ClusterSnapshot } from './snapshot-format.ts';
 

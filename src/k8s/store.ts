@@ -12,8 +12,8 @@ import type {
   ServiceObjects,
 } from '../zones/objects.ts';
 import { withLoss } from '../zones/loss.ts';
-import { sameImport, sameObjects, samePolicy, sameSlice } from './same.ts';
-import type { FleetObject, ObjectKind, Trimmed } from './trim.ts';
+import { sameImport, sameObjects, samePolicy, sameSlice } from './objects/same.ts';
+import type { FleetObject, ObjectKind, Trimmed } from './objects/trim.ts';
 
 /** What is configured about a cluster. */
 export type ClusterPolicy = Omit<FleetCluster, 'exporting'>;

@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import type { Access, AccessSource } from '../../src/k8s/access.ts';
-import { CredentialError, Credentials, readToken } from '../../src/k8s/credentials.ts';
-import type { CredentialsOptions } from '../../src/k8s/credentials.ts';
-import { impersonation } from '../../src/k8s/impersonation.ts';
+import type { Access, AccessSource } from '../../src/k8s/api/access.ts';
+import { CredentialError, Credentials, readToken } from '../../src/k8s/credentials/credentials.ts';
+import type { CredentialsOptions } from '../../src/k8s/credentials/credentials.ts';
+import { impersonation } from '../../src/k8s/credentials/impersonation.ts';
 
 // Made for this test; nothing trusts it.
 const CERT = `-----BEGIN CERTIFICATE-----

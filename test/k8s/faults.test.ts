@@ -2,7 +2,7 @@
 // line, and once it is over what changed meanwhile arrives without a restart. Rules of the reflector: reflector-*.test.ts.
 
 import t, { type Test } from 'tap';
-import type { ReflectorLimits } from '../../src/k8s/backoff.ts';
+import type { ReflectorLimits } from '../../src/k8s/api/backoff.ts';
 import type { FaultServer } from '../support/api/fault-server.ts';
 import type { AnswerFault, Fault, Where } from '../support/api/faults.ts';
 import { serviceImport } from '../support/api/objects.ts';

@@ -4,7 +4,7 @@
 import t from 'tap';
 import { policyOf } from '../../src/k8s/policy.ts';
 import { FleetStore } from '../../src/k8s/store.ts';
-import type { FleetObject } from '../../src/k8s/trim.ts';
+import type { FleetObject } from '../../src/k8s/objects/trim.ts';
 import { limits } from '../../src/limits.ts';
 import { mergeService } from '../../src/zones/merge.ts';
 import type { RawObject } from '../support/api/model.ts';

@@ -1,9 +1,9 @@
 // Lists and lines of JSON, cut anywhere. The oracle is JSON.parse of the whole text.
 import fc from 'fast-check';
 import t from 'tap';
-import { LineReader, TooLongError } from '../../src/k8s/json-lines.ts';
-import { ListError, ListReader } from '../../src/k8s/json-list.ts';
-import type { ListEnd } from '../../src/k8s/json-list.ts';
+import { LineReader, TooLongError } from '../../src/k8s/api/json-lines.ts';
+import { ListError, ListReader } from '../../src/k8s/api/json-list.ts';
+import type { ListEnd } from '../../src/k8s/api/json-list.ts';
 
 const LIMIT = 8 * 1_024 * 1_024;
 const HEAD = { kind: 'EndpointSliceList', apiVersion: 'discovery.k8s.io/v1', metadata: { resourceVersion: '7' } };

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { Lab, LabError, loadLab } from '../../src/k8s/lab.ts';
-import { findingText, type Finding } from '../../src/k8s/manifests.ts';
-import { FollowedManifests } from '../../src/k8s/manifests-follow.ts';
-import { FolderError } from '../../src/k8s/folder-watch.ts';
+import { Lab, LabError, loadLab } from '../../src/k8s/manifests/lab.ts';
+import { findingText, type Finding } from '../../src/k8s/manifests/manifests.ts';
+import { FollowedManifests } from '../../src/k8s/manifests/manifests-follow.ts';
+import { FolderError } from '../../src/k8s/manifests/folder-watch.ts';
 import { policyOf } from '../../src/k8s/policy.ts';
 import { FleetStore } from '../../src/k8s/store.ts';
 

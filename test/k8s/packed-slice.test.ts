@@ -2,9 +2,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
-import { hasDistinctIPv4, isPacked, packEndpoints, unpackEndpoints } from '../../src/k8s/packed-endpoints.ts';
-import { PackedSlice } from '../../src/k8s/packed-slice.ts';
-import { sameSlice } from '../../src/k8s/same.ts';
+import { hasDistinctIPv4, isPacked, packEndpoints, unpackEndpoints } from '../../src/k8s/objects/packed-endpoints.ts';
+import { PackedSlice } from '../../src/k8s/objects/packed-slice.ts';
+import { sameSlice } from '../../src/k8s/objects/same.ts';
 import type { Endpoint, EndpointSlice } from '../../src/zones/objects.ts';
 
 const UUID = '0ff1ce00-a0b1-4c2d-8e3f-fedcba987654';

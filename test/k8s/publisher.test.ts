@@ -4,7 +4,7 @@ import t from 'tap';
 import { policyOf } from '../../src/k8s/policy.ts';
 import { Publisher } from '../../src/k8s/publisher.ts';
 import { FleetStore } from '../../src/k8s/store.ts';
-import type { FleetObject } from '../../src/k8s/trim.ts';
+import type { FleetObject } from '../../src/k8s/objects/trim.ts';
 import { ImageWriter } from '../../src/zones/image-writer.ts';
 import { Zone } from '../../src/zones/zone.ts';
 

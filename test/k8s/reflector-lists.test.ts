@@ -2,7 +2,7 @@
 // a server that breaks the rules on command; what is shown is what the store holds. Watching: reflector-watch.test.ts.
 
 import t from 'tap';
-import { ListGate } from '../../src/k8s/list-gate.ts';
+import { ListGate } from '../../src/k8s/api/list-gate.ts';
 import { FaultServer } from '../support/api/fault-server.ts';
 import { endpoints, forkedImport, mirroredSlice, serviceExport, serviceImport } from '../support/api/objects.ts';
 import { accessTo, startMember, until } from './support-member.ts';

@@ -18,11 +18,11 @@ import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
-import { packEndpoints } from '../../src/k8s/packed-endpoints.ts';
-import { PackedSlice } from '../../src/k8s/packed-slice.ts';
+import { packEndpoints } from '../../src/k8s/objects/packed-endpoints.ts';
+import { PackedSlice } from '../../src/k8s/objects/packed-slice.ts';
 import { SnapshotFolder } from '../../src/k8s/snapshot.ts';
 import type { ClusterSnapshot, SnapshotProblem } from '../../src/k8s/snapshot.ts';
-import type { FleetObject } from '../../src/k8s/trim.ts';
+import type { FleetObject } from '../../src/k8s/objects/trim.ts';
 import type { Endpoint, EndpointSlice } from '../../src/zones/objects.ts';
 
 const SOURCE = 'kubeconfig /etc/fleet.yaml context eu';

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
 import { FleetStore } from '../../src/k8s/store.ts';
-import type { FleetObject } from '../../src/k8s/trim.ts';
+import type { FleetObject } from '../../src/k8s/objects/trim.ts';
 import type { EndpointSlice, FleetPolicy, ServiceObjects } from '../../src/zones/objects.ts';
 
 const POLICY = { precedence: Infinity, endpointsFrom: 'auto', speaksFor: undefined, drained: false } as const;

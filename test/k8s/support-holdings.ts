@@ -1,11 +1,11 @@
 // Holdings of one cluster without a network: a test calls the sinks as reflectors would, list by list and event by event.
 
-import type { ReflectorLimits } from '../../src/k8s/backoff.ts';
+import type { ReflectorLimits } from '../../src/k8s/api/backoff.ts';
 import { Holdings } from '../../src/k8s/holdings.ts';
 import type { HoldingsOptions } from '../../src/k8s/holdings.ts';
 import type { PartName } from '../../src/k8s/part.ts';
 import { policyOf } from '../../src/k8s/policy.ts';
-import type { ChangeType } from '../../src/k8s/reflector.ts';
+import type { ChangeType } from '../../src/k8s/api/reflector.ts';
 import { FleetStore } from '../../src/k8s/store.ts';
 import { limits } from '../../src/limits.ts';
 import type { RawObject } from '../support/api/model.ts';

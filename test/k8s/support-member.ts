@@ -1,11 +1,11 @@
 // One member of a fleet against a list/watch server of ours: the store that it fills, the zone that is made of it, and
 // waiting for something to become true.
 
-import type { Access } from '../../src/k8s/access.ts';
-import type { ReflectorLimits } from '../../src/k8s/backoff.ts';
-import type { Credentials } from '../../src/k8s/credentials.ts';
-import { FileStamps } from '../../src/k8s/file-stamps.ts';
-import { ListGate } from '../../src/k8s/list-gate.ts';
+import type { Access } from '../../src/k8s/api/access.ts';
+import type { ReflectorLimits } from '../../src/k8s/api/backoff.ts';
+import type { Credentials } from '../../src/k8s/credentials/credentials.ts';
+import { FileStamps } from '../../src/k8s/credentials/file-stamps.ts';
+import { ListGate } from '../../src/k8s/api/list-gate.ts';
 import { Member } from '../../src/k8s/member.ts';
 import { policyOf } from '../../src/k8s/policy.ts';
 import { FleetStore } from '../../src/k8s/store.ts';

@@ -2,10 +2,10 @@
 // changes, and for each generation four streams that are listed, watched, dropped and listed again, step by step.
 
 import type { PartName } from '../../src/k8s/part.ts';
-import type { ChangeType } from '../../src/k8s/reflector.ts';
+import type { ChangeType } from '../../src/k8s/api/reflector.ts';
 import type { FleetStore } from '../../src/k8s/store.ts';
-import { trimObject } from '../../src/k8s/trim.ts';
-import type { FleetObject } from '../../src/k8s/trim.ts';
+import { trimObject } from '../../src/k8s/objects/trim.ts';
+import type { FleetObject } from '../../src/k8s/objects/trim.ts';
 import type { RawObject } from '../support/api/model.ts';
 import { at, HoldingsRig, PART_NAMES, slowCommit } from './support-holdings.ts';
 

@@ -1,7 +1,7 @@
 // A member against the fault server, with a little fleet in it, for the rules of the reflector and for faults.
 
-import type { Access } from '../../src/k8s/access.ts';
-import type { ReflectorLimits } from '../../src/k8s/backoff.ts';
+import type { Access } from '../../src/k8s/api/access.ts';
+import type { ReflectorLimits } from '../../src/k8s/api/backoff.ts';
 import type { FleetStore } from '../../src/k8s/store.ts';
 import { FaultServer } from '../support/api/fault-server.ts';
 import type { FaultServerOptions } from '../support/api/fault-server.ts';

@@ -3,11 +3,11 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import fc from 'fast-check';
 import t from 'tap';
-import { readAddress } from '../../src/k8s/address.ts';
+import { readAddress } from '../../src/k8s/objects/address.ts';
 import { limits } from '../../src/limits.ts';
-import { PackedSlice } from '../../src/k8s/packed-slice.ts';
-import { trimObject } from '../../src/k8s/trim.ts';
-import type { TrimDefaults } from '../../src/k8s/trim.ts';
+import { PackedSlice } from '../../src/k8s/objects/packed-slice.ts';
+import { trimObject } from '../../src/k8s/objects/trim.ts';
+import type { TrimDefaults } from '../../src/k8s/objects/trim.ts';
 
 const ADDRESSES: readonly (readonly [text: string, family: 4 | 6 | undefined, canonical: string | null])[] = [
   ['10.0.0.1', undefined, '10.0.0.1'],

@@ -2,10 +2,10 @@
 // lists. What makes it wait: reflector-watch.test.ts and faults.test.ts.
 
 import t from 'tap';
-import { Backoff } from '../../src/k8s/backoff.ts';
-import { ListGate } from '../../src/k8s/list-gate.ts';
-import { connectionTrouble, eventTrouble, statusTrouble, TroubleError } from '../../src/k8s/trouble.ts';
-import type { TroubleKind } from '../../src/k8s/trouble.ts';
+import { Backoff } from '../../src/k8s/api/backoff.ts';
+import { ListGate } from '../../src/k8s/api/list-gate.ts';
+import { connectionTrouble, eventTrouble, statusTrouble, TroubleError } from '../../src/k8s/api/trouble.ts';
+import type { TroubleKind } from '../../src/k8s/api/trouble.ts';
 import { limits } from '../../src/limits.ts';
 
 const never = new AbortController().signal;

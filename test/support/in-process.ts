@@ -3,7 +3,7 @@
 
 import { transport, Responder } from '../../src/dns/respond.ts';
 import { FleetStore } from '../../src/k8s/store.ts';
-import { trimObject } from '../../src/k8s/trim.ts';
+import { trimObject } from '../../src/k8s/objects/trim.ts';
 import { ImageWriter } from '../../src/zones/image-writer.ts';
 import { mergeService } from '../../src/zones/merge.ts';
 import { Zone } from '../../src/zones/zone.ts';

@@ -1,7 +1,7 @@
 // How long to wait after trouble: full jitter in a window that doubles, or what the server asked for.
 // Pure of clock and chance: both are given. Not here: waiting itself.
 
-import type { limits } from '../limits.ts';
+import type { limits } from '../../limits.ts';
 import type { TroubleError } from './trouble.ts';
 
 export type ReflectorLimits = { readonly [K in keyof typeof limits.reflector]: number };

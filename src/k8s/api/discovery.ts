@@ -3,7 +3,7 @@
 // (KEP-2149). Not here: reading the resources (reflector.ts), their fields (trim.ts).
 
 import type { ApiClient } from './api-client.ts';
-import { isRecord } from './fields.ts';
+import { isRecord } from '../objects/fields.ts';
 import { TroubleError } from './trouble.ts';
 
 /** The resources that are read of a member cluster. */

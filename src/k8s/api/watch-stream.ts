@@ -4,7 +4,7 @@
 
 import { isAscii } from 'node:buffer';
 import type { ApiBody } from './api-client.ts';
-import { isRecord } from './fields.ts';
+import { isRecord } from '../objects/fields.ts';
 import { LineReader } from './json-lines.ts';
 import { readChunks } from './list-pages.ts';
 import type { ChunkReading } from './list-pages.ts';

@@ -3,15 +3,15 @@
 
 import { readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { isDnsName, shown } from './fields.ts';
+import { isDnsName, shown } from '../objects/fields.ts';
 import { FolderError, FolderWatch } from './folder-watch.ts';
 import type { Looked } from './folder-watch.ts';
 import { FindingsTeller, ManifestsCluster } from './manifests-follow.ts';
 import { fileTrouble, isManifestName, ManifestFolder } from './manifests.ts';
 import type { Finding } from './manifests.ts';
-import { policyOf } from './policy.ts';
-import type { ClusterPolicy, FleetStore } from './store.ts';
-import type { FleetObject } from './trim.ts';
+import { policyOf } from '../policy.ts';
+import type { ClusterPolicy, FleetStore } from '../store.ts';
+import type { FleetObject } from '../objects/trim.ts';
 
 /** The folder of a lab cannot be served: one line that says why. */
 export class LabError extends FolderError {

@@ -3,8 +3,8 @@
 
 import { CredentialError } from './credential-error.ts';
 import { headerText } from './credential-file.ts';
-import { isRecord, shown } from './fields.ts';
-import type { RawObject } from './fields.ts';
+import { isRecord, shown } from '../objects/fields.ts';
+import type { RawObject } from '../objects/fields.ts';
 import { textField, textsField } from './kubeconfig.ts';
 
 const MAX_EXTRA = 64;

@@ -10,7 +10,7 @@ import { Backoff } from './backoff.ts';
 import type { ReflectorLimits } from './backoff.ts';
 import { groupOf } from './discovery.ts';
 import type { ServedResource } from './discovery.ts';
-import { isRecord } from './fields.ts';
+import { isRecord } from '../objects/fields.ts';
 import type { ListGate } from './list-gate.ts';
 import { asTrouble, readPages } from './list-pages.ts';
 import { eventTrouble, isOverload, TroubleError } from './trouble.ts';

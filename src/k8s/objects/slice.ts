@@ -1,8 +1,8 @@
 // Trimming an EndpointSlice: whose endpoints they are, and which of them are good.
 // discovery.k8s.io/v1; the labels of KEP-1645 for mirrored slices, and the marks of dispatchers that do without them.
 
-import { limits } from '../limits.ts';
-import type { Endpoint, EndpointSlice } from '../zones/objects.ts';
+import { limits } from '../../limits.ts';
+import type { Endpoint, EndpointSlice } from '../../zones/objects.ts';
 import { readAddress } from './address.ts';
 import { isDnsName, isLabel, isRecord, NO_RECORD, readList, readPorts, shown } from './fields.ts';
 import type { RawObject, Refusals } from './fields.ts';

@@ -3,7 +3,7 @@
 // uid in the form of RFC 9562 its sixteen; all else is text: a length, then an octet or two a code unit. Snapshots hold
 // it, so that a change of it is a new format there (snapshot-format.ts).
 
-import type { Endpoint } from '../zones/objects.ts';
+import type { Endpoint } from '../../zones/objects.ts';
 
 const READY = 1;
 const HAS_HOSTNAME = 2;

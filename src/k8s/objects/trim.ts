@@ -4,7 +4,7 @@
 // raw object is kept. Not here: what a merge makes of it (zones/), who may say it (policy).
 // KEP-1645 (v1alpha1, v1beta1), KEP-2149 (cluster ids), discovery.k8s.io/v1; forks with their fields at the root.
 
-import type { EndpointSlice, ServiceExport, ServiceImport } from '../zones/objects.ts';
+import type { EndpointSlice, ServiceExport, ServiceImport } from '../../zones/objects.ts';
 import { readAddress } from './address.ts';
 import { isDnsName, isLabel, isRecord, NO_RECORD, readList, readPorts, Refusals, shown } from './fields.ts';
 import type { RawObject, Refusal } from './fields.ts';

@@ -1,8 +1,8 @@
 // Reading single fields of a Kubernetes object of any shape: what is no good is noted and left out, never thrown.
 // Not here: which fields an object has (trim.ts). Names: RFC 1123 2.1 labels as Kubernetes writes them, in lower case.
 
-import { limits } from '../limits.ts';
-import type { Protocol, ServicePort } from '../zones/objects.ts';
+import { limits } from '../../limits.ts';
+import type { Protocol, ServicePort } from '../../zones/objects.ts';
 
 /** A field that was left out: where it stood in the object, and why. */
 export interface Refusal {

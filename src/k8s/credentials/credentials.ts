@@ -7,7 +7,7 @@ import type { ChildProcess } from 'node:child_process';
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Access, AccessSource } from './access.ts';
+import type { Access, AccessSource } from '../api/access.ts';
 import { CredentialError } from './credential-error.ts';
 import { readInCluster, SERVICE_ACCOUNT_DIR } from './in-cluster.ts';
 

@@ -5,7 +5,7 @@
 import { createSecureContext } from 'node:tls';
 import { Agent, ProxyAgent, Socks5ProxyAgent } from 'undici';
 import type { Dispatcher } from 'undici';
-import { limits } from '../limits.ts';
+import { limits } from '../../limits.ts';
 import type { Access } from './access.ts';
 import type { ReflectorLimits } from './backoff.ts';
 import { connectionTrouble, statusTrouble, TroubleError } from './trouble.ts';

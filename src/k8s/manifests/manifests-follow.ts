@@ -6,7 +6,7 @@ import { FolderError, FolderWatch } from './folder-watch.ts';
 import type { Looked } from './folder-watch.ts';
 import { fileTrouble, ManifestFolder } from './manifests.ts';
 import type { Finding, ManifestRead } from './manifests.ts';
-import type { FleetStore } from './store.ts';
+import type { FleetStore } from '../store.ts';
 
 /** Tells each finding once until it changes. */
 export class FindingsTeller {

@@ -3,7 +3,7 @@
 // Kubernetes API conventions (Status, `details.retryAfterSeconds`), RFC 9110 10.2.3 (Retry-After).
 
 import { STATUS_CODES } from 'node:http';
-import { isRecord } from './fields.ts';
+import { isRecord } from '../objects/fields.ts';
 
 export type TroubleKind =
   /** No connection, or one that broke: refused, reset, timed out, a certificate that does not fit. */

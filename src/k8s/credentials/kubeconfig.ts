@@ -6,8 +6,8 @@ import { homedir } from 'node:os';
 import path from 'node:path';
 import { CredentialError, at } from './credential-error.ts';
 import { readBounded } from './credential-file.ts';
-import { NO_RECORD, isRecord, shown } from './fields.ts';
-import type { RawObject } from './fields.ts';
+import { NO_RECORD, isRecord, shown } from '../objects/fields.ts';
+import type { RawObject } from '../objects/fields.ts';
 
 /** A thousand contexts with certificates in them. */
 const MAX_OCTETS = 8 * 1_024 * 1_024;

@@ -2,19 +2,19 @@
 // Only files that changed are parsed again; one that does not parse (any more) keeps its last good objects. Nothing here
 // throws for what a disk may do. Not here: following changes (lab.ts), what a field may hold (trim.ts).
 
-import { limits } from '../limits.ts';
+import { limits } from '../../limits.ts';
 import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import type { BigIntStats } from 'node:fs';
 import path from 'node:path';
-import { isRecord, shown } from './fields.ts';
-import type { RawObject, Refusal } from './fields.ts';
+import { isRecord, shown } from '../objects/fields.ts';
+import type { RawObject, Refusal } from '../objects/fields.ts';
 import { readText } from './manifest-text.ts';
 import type { TextDocument } from './manifest-text.ts';
-import { PackedSlice } from './packed-slice.ts';
-import type { PackedFields } from './packed-slice.ts';
-import { trimObject } from './trim.ts';
-import type { FleetObject, TrimDefaults } from './trim.ts';
+import { PackedSlice } from '../objects/packed-slice.ts';
+import type { PackedFields } from '../objects/packed-slice.ts';
+import { trimObject } from '../objects/trim.ts';
+import type { FleetObject, TrimDefaults } from '../objects/trim.ts';
 
 /**
  * Something in a file that a person should look at. An error: it is not served; a warning: a part of it is not.

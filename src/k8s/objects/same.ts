@@ -8,7 +8,7 @@ import type {
   FleetCluster,
   ServiceImport,
   ServicePort,
-} from '../zones/objects.ts';
+} from '../../zones/objects.ts';
 import { PackedSlice } from './packed-slice.ts';
 
 function same<T>(a: readonly T[], b: readonly T[], equal: (a: T, b: T) => boolean): boolean {

@@ -3,8 +3,8 @@
 // every item and, at the end, all that stands around them. Not here: what an item is (trim.ts). RFC 8259; Kubernetes API
 // conventions (Lists, Status).
 
-import { isRecord, shown } from './fields.ts';
-import type { RawObject } from './fields.ts';
+import { isRecord, shown } from '../objects/fields.ts';
+import type { RawObject } from '../objects/fields.ts';
 import { bufferOf, Gathered } from './json-lines.ts';
 
 /** Why a body is no list. */

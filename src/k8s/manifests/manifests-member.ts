@@ -4,8 +4,8 @@
 import { FolderError } from './folder-watch.ts';
 import { FollowedManifests } from './manifests-follow.ts';
 import type { Finding } from './manifests.ts';
-import type { FleetMember, MemberDetails, MemberStatus } from './fleet-member.ts';
-import type { FleetStore } from './store.ts';
+import type { FleetMember, MemberDetails, MemberStatus } from '../fleet-member.ts';
+import type { FleetStore } from '../store.ts';
 
 const RETRY_MILLIS = 2_000;
 

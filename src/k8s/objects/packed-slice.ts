@@ -2,7 +2,7 @@
 // million endpoints are some 250 MB; so, 22 MB. Not here: how they are packed (packed-endpoints.ts), which endpoints are
 // good (slice.ts).
 
-import type { Endpoint, EndpointSlice, ServicePort } from '../zones/objects.ts';
+import type { Endpoint, EndpointSlice, ServicePort } from '../../zones/objects.ts';
 import { hasDistinctIPv4, unpackEndpoints } from './packed-endpoints.ts';
 
 /** All of a slice but its endpoints, and those packed: what a snapshot holds. */

@@ -3,7 +3,7 @@
 
 import { isIPv6 } from 'node:net';
 import path from 'node:path';
-import type { Access } from './access.ts';
+import type { Access } from '../api/access.ts';
 import { CredentialError, at } from './credential-error.ts';
 import { checkPem, readBounded, readToken } from './credential-file.ts';
 

@@ -6,8 +6,8 @@ import type { ChildProcess } from 'node:child_process';
 import path from 'node:path';
 import { CredentialError } from './credential-error.ts';
 import { bearer, checkPem } from './credential-file.ts';
-import { isRecord, shown } from './fields.ts';
-import type { RawObject } from './fields.ts';
+import { isRecord, shown } from '../objects/fields.ts';
+import type { RawObject } from '../objects/fields.ts';
 import { flagField, textField, textsField } from './kubeconfig.ts';
 
 const VERSIONS = ['client.authentication.k8s.io/v1', 'client.authentication.k8s.io/v1beta1'];
