@@ -15,7 +15,7 @@ import { WrongAnswer } from './report.ts';
 import { freePort } from './stage.ts';
 import type { Player, Stage } from './stage.ts';
 
-const GIVE_UP_MILLIS = 120_000;
+const GIVE_UP_MILLIS = 600_000;
 const LOOK_MILLIS = 5;
 const MB = 1_000_000;
 
