@@ -76,7 +76,7 @@ export class Fleet {
   #timer: NodeJS.Timeout | undefined;
   #isReady = false;
   #onReady: () => void = () => undefined;
-  /** Resolves when the fleet may be asked: see `isReadyNow`. */
+  /** Resolves when the fleet may be asked: see `look`. */
   readonly ready = new Promise<void>((resolve) => (this.#onReady = resolve));
   #times: FleetTimes;
   #stale = '';
