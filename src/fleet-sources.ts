@@ -55,7 +55,9 @@ export class FleetSources {
   readonly #loaded = new Map<string, ClusterSnapshot>();
   #openedLab: Lab | undefined;
   #followed: FollowedFiles | undefined;
-  #reloading: Promise<void> = Promise.resolve();
+  readonly #opened = Promise.withResolvers<undefined>();
+  /** The last of the reloads, which begin when the fleet is open: a SIGHUP may come before. */
+  #reloading: Promise<void> = this.#opened.promise;
   readonly #onHangup = (): void => this.#reload('SIGHUP');
 
   private constructor(options: FleetSourcesOptions, snapshots: SnapshotFolder | undefined) {
@@ -108,6 +110,7 @@ export class FleetSources {
     const { config } = this.#options;
     this.fleet.open(this.#entries, this.#loaded);
     this.#loaded.clear();
+    this.#opened.resolve(undefined);
     if (config.lab !== undefined) this.#openLab(config.lab, onFailed);
     if (config.configFile !== undefined) {
       this.#followed = await followFiles([config.configFile], () => this.#reload('the file changed'));

@@ -1,6 +1,5 @@
-// An EndpointSlice as a store keeps it: its endpoints packed, and what many slices have alike kept once. As objects a
-// million endpoints are some 250 MB; so, 22 MB. Not here: how they are packed (packed-endpoints.ts), which endpoints are
-// good (slice.ts).
+// An EndpointSlice as a store keeps it: its endpoints packed, and what many slices have alike kept once. A
+// million endpoints take 22 MB so. Not here: how they are packed (packed-endpoints.ts), which endpoints are good (slice.ts).
 
 import type { Endpoint, EndpointSlice, ServicePort } from '../../zones/objects.ts';
 import { hasDistinctIPv4, unpackEndpoints } from './packed-endpoints.ts';
